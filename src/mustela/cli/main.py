@@ -1,0 +1,91 @@
+"""The `mustela` command: picks a command, runs it, and turns user errors into one readable message."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Final
+
+import mustela
+from mustela.cli import ask, data, evaluate, train, version
+from mustela.errors import MustelaError
+
+__all__ = ["build_parser", "main"]
+
+USER_ERROR_STATUS: Final = 2
+INTERRUPTED_STATUS: Final = 130
+BROKEN_PIPE_STATUS: Final = 141
+
+# The order is the order of `mustela --help`.
+COMMANDS: Final = (train, evaluate, ask, data, version)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser with every command; imports no torch."""
+    parser = argparse.ArgumentParser(
+        prog="mustela",
+        description="Train, evaluate and use region-level vision-language models.",
+        epilog="`mustela COMMAND --help` tells more about a command.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"mustela {mustela.__version__}")
+    parser.add_argument(
+        "--traceback", action="store_true", help="after a user error, show where in the code it was found"
+    )
+    subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
+    for command in COMMANDS:
+        command.add_parser(subparsers)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status.
+
+    Args:
+        arguments: the words after `mustela`; those of the process when None.
+
+    Returns:
+        0 when the command did its work, 2 after a user error (its message goes to stderr), 130 when
+        interrupted, 141 when the reader of the output went away.
+    """
+    _survive_narrow_encodings()
+    parser = build_parser()
+    args = parser.parse_args(arguments)
+    if args.command is None:
+        parser.print_help()
+        return USER_ERROR_STATUS
+    try:
+        status = args.run(args)
+        sys.stdout.flush()
+    except MustelaError as error:
+        if args.traceback:
+            traceback.print_exc()
+        print(f"mustela: error: {error}", file=sys.stderr)
+        return USER_ERROR_STATUS
+    except KeyboardInterrupt:
+        print("mustela: interrupted", file=sys.stderr)
+        return INTERRUPTED_STATUS
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit, which must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE_STATUS
+    return 0 if status is None else int(status)
+
+
+def _survive_narrow_encodings() -> None:
+    """Let a character that the terminal can't show come out as an escape instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if not isinstance(stream, io.TextIOWrapper):
+            continue
+        unicode_capable = stream.encoding.lower().startswith("utf")
+        # UTF-8 with surrogateescape prints file names of any bytes as they are.
+        if not (unicode_capable and stream.errors == "surrogateescape"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
