@@ -1,0 +1,72 @@
+# Every target that needs Python makes .venv and installs the tested versions first, once.
+# Another Python: make test PYTHON=python3.13
+
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3))
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Where the quickstart writes its data and its run.
+SHAPES := data/shapes
+RUN := runs/shapes-tiny
+
+.DEFAULT_GOAL := help
+.PHONY: help install quickstart test test-fast test-slow lint format bench docs docs-serve constraints clean
+
+help:  ## show this list
+	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo "mustela needs Python 3.11 to 3.13; try: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp an extra, so that the quickstart doesn't install the developers' tools.
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed-%: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$*]"
+	@touch $@
+
+install: $(VENV)/.installed  ## make .venv and install mustela in it
+
+quickstart: $(VENV)/.installed  ## make a data set, train a model from nothing, evaluate it
+	$(BIN)/mustela data shapes --out $(SHAPES) --train 4000 --val 400 --seed 0
+	$(BIN)/mustela train shapes-tiny --output_dir $(RUN)
+	@echo "Open $(RUN)/report.html to see what it learned."
+
+test: test-fast test-slow lint  ## the fast suite, the slow one, then lint
+
+test-fast: $(VENV)/.installed-dev  ## the tests that take under three minutes together
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.installed-dev  ## the others
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.installed-dev  ## style, format, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev  ## repair what can be repaired by itself
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-dev  ## measure what is fast
+	set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+docs: $(VENV)/.installed-docs  ## build the documentation into site/, strictly and without network
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-serve: $(VENV)/.installed-docs  ## look at the documentation while writing it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+constraints: $(VENV)/.installed-dev $(VENV)/.installed-docs  ## write the versions in .venv to constraints.txt
+	{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude mustela --exclude-editable \
+		| sed 's/+[a-z0-9.]*$$//'; } > constraints.new && mv constraints.new constraints.txt
+
+clean:  ## remove what was built, not data/ and runs/
+	rm -rf build dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -f $(VENV)/.installed*
