@@ -1,0 +1,167 @@
+"""What a run is made of: the model and the data, under the names and defaults of Ferret's scripts.
+
+The third class, `TrainingArguments`, needs `transformers` and lives in `mustela.config.training`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ModelArguments:
+    """Which model to train and which parts of it; the first block has Ferret's names and defaults."""
+
+    model_name_or_path: str | None = field(
+        default=None,
+        metadata={
+            "help": "language model (with --vision_tower) or ready image-text-to-text model; folder or name"
+        },
+    )
+    version: str = field(
+        default="v0",
+        metadata={"help": "prompt template: v0, v1, plain, llama_3, mpt ..., auto or a Jinja file"},
+    )
+    freeze_backbone: bool = field(default=False, metadata={"help": "keep the language model as it is"})
+    tune_mm_mlp_adapter: bool = field(
+        default=False, metadata={"help": "train the projector and the region encoder only"}
+    )
+    vision_tower: str | None = field(
+        default=None, metadata={"help": "vision encoder of the classic composition; folder or Hub name"}
+    )
+    mm_vision_select_layer: int = field(
+        default=-1, metadata={"help": "hidden state of the vision tower that the projector reads"}
+    )
+    pretrain_mm_mlp_adapter: str | None = field(
+        default=None,
+        metadata={"help": "projector weights to start from (.safetensors, or .bin of plain tensors)"},
+    )
+    mm_use_im_start_end: bool = field(
+        default=False, metadata={"help": "put <im_start> and <im_end> around every image"}
+    )
+    mm_use_im_patch_token: bool = field(
+        default=True, metadata={"help": "add the token <im_patch> to the tokenizer"}
+    )
+    mm_vision_select_feature: Literal["patch", "cls_patch"] = field(
+        default="patch",
+        metadata={"help": "image tokens of the vision tower: without or with its class token"},
+    )
+    add_region_feature: bool = field(
+        default=False, metadata={"help": "give every region of a question a feature of its own"}
+    )
+    region_geo_sampler: bool = field(
+        default=False, metadata={"help": "make the region feature with the spatial-aware sampler"}
+    )
+    sampler_pooler_mode: Literal["mean", "max"] = field(
+        default="mean", metadata={"help": "pooling inside the sampler"}
+    )
+    no_coor: bool = field(
+        default=False, metadata={"help": "leave the coordinates of regions out of the questions"}
+    )
+    save_vision_tower: bool = field(
+        default=False, metadata={"help": "write the vision tower to the run folder by itself as well"}
+    )
+
+    region_encoder: Literal["geo", "mean", "none"] | None = field(
+        default=None,
+        metadata={
+            "help": "region encoder by name; unset: what --add_region_feature and --region_geo_sampler say"
+        },
+    )
+    sampling_geometry: Literal["aligned", "original"] = field(
+        default="aligned",
+        metadata={
+            "help": "where regions read features: the right place, or that of Ferret's released weights"
+        },
+    )
+    num_region_points: int = field(default=512, metadata={"help": "points sampled in a region"})
+    mm_projector_type: Literal["linear", "mlp2x_gelu"] = field(
+        default="linear", metadata={"help": "projector of the classic composition"}
+    )
+    freeze_vision_tower: bool = field(
+        default=True, metadata={"help": "keep the vision tower as it is (trained from nothing: never frozen)"}
+    )
+    freeze_region_encoder: bool = field(default=False, metadata={"help": "keep the region encoder as it is"})
+    attn_implementation: str | None = field(
+        default=None, metadata={"help": "attention back-end: sdpa, eager, flash_attention_2 ..."}
+    )
+
+
+@dataclass(frozen=True)
+class DataArguments:
+    """Which records to train on and how they are shown; the first block has Ferret's names and defaults."""
+
+    data_path: list[str] = field(
+        default_factory=list, metadata={"help": "record files (.json or .jsonl), one or several"}
+    )
+    data_multiple: list[float] = field(
+        default_factory=list,
+        metadata={"help": "share of each file in an epoch: 3 = three times, 0.2 = a fifth"},
+    )
+    lazy_preprocess: bool = field(
+        default=False, metadata={"help": "accepted; records are always prepared when they are needed"}
+    )
+    is_multimodal: bool = field(
+        default=False, metadata={"help": "accepted; a record says itself whether it has an image"}
+    )
+    image_folder: list[str] = field(
+        default_factory=list, metadata={"help": "image folders: one for each file, or one for all"}
+    )
+    image_aspect_ratio: Literal["square_nocrop", "pad", "center_crop"] = field(
+        default="square_nocrop",
+        metadata={"help": "how an image is fitted to the vision tower of the classic composition"},
+    )
+    resized_image_h: int = field(default=336, metadata={"help": "height given to the vision tower"})
+    resized_image_w: int = field(default=336, metadata={"help": "width given to the vision tower"})
+    point_input_sample: str = field(
+        default="segment_mask|uniform",
+        metadata={
+            "help": "how a box becomes a point: center, gaussian, segment_mask|uniform, ...|center, ...|gaussian"
+        },
+    )
+    refer_previous_point: bool = field(
+        default=False, metadata={"help": "later turns name a region by the point drawn for it before"}
+    )
+    image_grid_pinpoints: str | None = field(
+        default=None, metadata={"help": "tile grids for high-resolution images"}
+    )
+
+    box_format: Literal["xyxy", "xywh", "norm1"] = field(
+        default="xyxy", metadata={"help": "what box numbers in the files mean"}
+    )
+    on_bad_record: Literal["error", "skip"] = field(
+        default="error", metadata={"help": "what to do with a record that is not valid"}
+    )
+    on_bad_image: Literal["error", "skip"] = field(
+        default="error", metadata={"help": "what to do with an image that cannot be read"}
+    )
+    size_policy: Literal["error", "file", "rescale"] = field(
+        default="error",
+        metadata={"help": "where record and file disagree on the size: stop, believe the file, or rescale"},
+    )
+    data_cache_dir: str | None = field(
+        default=None, metadata={"help": "folder of the memory-mapped tables made from record files"}
+    )
+    coordinate_digit_weights: list[float] = field(
+        default_factory=list,
+        metadata={"help": "loss weights of the digits of a coordinate, e.g. 1 0.3 0.03; off when empty"},
+    )
+    augment_flip: float = field(
+        default=0.0,
+        metadata={"help": "chance to mirror an image with its regions (not where texts say left/right)"},
+    )
+    augment_crop: float = field(default=0.0, metadata={"help": "chance to crop an image round its regions"})
+
+    eval_data_path: list[str] = field(
+        default_factory=list,
+        metadata={"help": "held-out record files, for the slice during training and the end"},
+    )
+    eval_image_folder: list[str] = field(
+        default_factory=list, metadata={"help": "their image folders; unset: those of the training files"}
+    )
+    eval_records: int = field(
+        default=64, metadata={"help": "held-out records answered at each evaluation during training"}
+    )
+    eval_max_new_tokens: int = field(default=64, metadata={"help": "longest answer in evaluation, in tokens"})
+    eval_pictures: int = field(
+        default=4, metadata={"help": "pictures of predictions written at each evaluation"}
+    )

@@ -1,0 +1,119 @@
+"""The command line of `mustela train`: an optional recipe, then flags."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mustela.config.fields import Field, nearest
+from mustela.config.renamed import RENAMED
+from mustela.errors import ConfigError
+
+_BOOLEAN_WORDS = ("true", "false", "yes", "no", "on", "off", "1", "0")
+_OPEN_SECTIONS = ("stages.", "from_scratch.")
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """A recipe or preset (or None) and the raw values of the flags, in the order given."""
+
+    recipe: str | None
+    values: Mapping[str, Any]
+
+
+def parse_flags(words: Sequence[str], fields: Mapping[str, Field]) -> CommandLine:
+    """Split a command line into the recipe and the values of its flags.
+
+    `--name value`, `--name=value`, `--name a b c` for lists, `--name` and `--no_name` for switches; dashes
+    may stand for underscores. Where a flag is repeated, the last one counts. Values stay texts here.
+    Raises ConfigError for an unknown flag (naming the nearest) and for a value without a flag.
+    """
+    recipe: str | None = None
+    values: dict[str, Any] = {}
+    at = 0
+    while at < len(words):
+        word = words[at]
+        at += 1
+        if not word.startswith("--"):
+            if recipe is not None or values:
+                hint = (
+                    "The recipe comes before the flags."
+                    if recipe is None
+                    else "Quote a value that has blanks."
+                )
+                raise ConfigError(f"{word!r} on the command line belongs to no flag. {hint}")
+            recipe = word
+            continue
+        head, given, inline = word[2:].partition("=")
+        name = head if head.startswith(_OPEN_SECTIONS) else head.replace("-", "_")
+        following = _following(words, at)
+        if given:
+            values[name] = inline
+            _check_known(name, fields)
+        elif (
+            name not in fields and name.startswith("no_") and name[3:] in fields and fields[name[3:]].is_bool
+        ):
+            values[name[3:]] = False
+        else:
+            _check_known(name, fields)
+            taken = _take(name, following, fields.get(name))
+            values[name] = _value(name, taken, fields.get(name))
+            at += len(taken)
+    return CommandLine(recipe, values)
+
+
+def _following(words: Sequence[str], at: int) -> list[str]:
+    found = []
+    for word in words[at:]:
+        if word.startswith("--"):
+            break
+        found.append(word)
+    return found
+
+
+def _take(name: str, following: list[str], field: Field | None) -> list[str]:
+    """Choose how many of the words behind a flag are its values."""
+    if field is None or name in RENAMED or field.is_list:
+        return following
+    if field.is_bool and following and following[0].lower() not in _BOOLEAN_WORDS:
+        return []
+    return following[:1]
+
+
+def _value(name: str, taken: list[str], field: Field | None) -> Any:
+    if field is not None and field.is_list and name not in RENAMED:
+        return taken if len(taken) != 1 or str not in field.types else taken[0]
+    if len(taken) > 1:
+        return taken
+    if taken:
+        return taken[0]
+    if field is None or field.is_bool or name in RENAMED:
+        return True
+    raise ConfigError(f"--{name} needs a value.")
+
+
+def _check_known(name: str, fields: Mapping[str, Field]) -> None:
+    if name in fields or name in RENAMED or name.startswith(_OPEN_SECTIONS):
+        return
+    raise ConfigError(f"--{name} is not a known flag.{nearest(name, [*fields, *RENAMED])}")
+
+
+def help_text(fields: Mapping[str, Field]) -> str:
+    """Describe all flags, group by group, with their defaults."""
+    lines = []
+    group = None
+    for field in fields.values():
+        if field.group != group:
+            group = field.group
+            lines += ["", f"{group}:"]
+        default = "" if field.default in (None, [], "") else f" [{_plain(field.default)}]"
+        text = " ".join(field.help.split())
+        lines.append(f"  --{field.name}{default}")
+        if text:
+            lines.append(f"        {text[:240]}")
+    return "\n".join(lines[1:])
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(str(item) for item in value)
+    return str(value)

@@ -1,0 +1,161 @@
+"""`TrainingArguments`: those of `transformers`, with Ferret's additions and ours."""
+
+import dataclasses
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+import transformers
+from transformers.utils.import_utils import is_torch_bf16_gpu_available, is_torch_tf32_available
+
+from mustela.config.arguments import DataArguments, ModelArguments
+from mustela.config.fields import Field, fields_of
+from mustela.config.resolve import RunSettings
+from mustela.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class TrainingArguments(transformers.TrainingArguments):
+    """How to train; the first block has Ferret's names and defaults.
+
+    What the machine cannot do is left out with a warning: `tf32` without such a GPU, `fsdp` in one process.
+    `bf16` works on the CPU.
+    """
+
+    cache_dir: str | None = field(default=None, metadata={"help": "folder for models fetched from the Hub"})
+    optim: str = field(default="adamw_torch", metadata={"help": "optimizer"})
+    remove_unused_columns: bool = field(
+        default=False, metadata={"help": "keep False: batches hold regions, which no column check knows"}
+    )
+    freeze_mm_mlp_adapter: bool = field(default=False, metadata={"help": "keep the projector as it is"})
+    model_max_length: int = field(
+        default=512, metadata={"help": "longest sequence in tokens, images included"}
+    )
+    double_quant: bool = field(default=True, metadata={"help": "compress the quantisation constants too"})
+    quant_type: Literal["fp4", "nf4"] = field(default="nf4", metadata={"help": "kind of 4-bit numbers"})
+    bits: Literal[4, 8, 16, 32] = field(default=16, metadata={"help": "bits of the base weights"})
+    lora_enable: bool = field(
+        default=False, metadata={"help": "train low-rank adapters instead of the language model"}
+    )
+    lora_r: int = field(default=64, metadata={"help": "rank of the adapters"})
+    lora_alpha: int = field(default=16, metadata={"help": "scale of the adapters"})
+    lora_dropout: float = field(default=0.05, metadata={"help": "dropout in front of the adapters"})
+    lora_weight_path: str = field(default="", metadata={"help": "adapters to start from"})
+    lora_bias: Literal["none", "all", "lora_only"] = field(
+        default="none", metadata={"help": "which biases train with the adapters"}
+    )
+
+    vision_tower_lr: float | None = field(
+        default=None, metadata={"help": "learning rate of the vision tower; unset: --learning_rate"}
+    )
+    mm_projector_lr: float | None = field(
+        default=None, metadata={"help": "learning rate of the projector; unset: --learning_rate"}
+    )
+    region_encoder_lr: float | None = field(
+        default=None, metadata={"help": "learning rate of the region encoder; unset: --learning_rate"}
+    )
+    save_dtype: Literal["auto", "float32", "bfloat16", "float16"] = field(
+        default="auto",
+        metadata={
+            "help": "numbers in the final model; auto: those of the training (bf16, fp16), else float32"
+        },
+    )
+    prediction_loss_only: bool = field(
+        default=True, metadata={"help": "evaluation during training keeps the loss only, not the logits"}
+    )
+    overwrite_output_dir: bool = field(
+        default=False,
+        metadata={"help": "start over in a folder that holds an earlier run, deleting that run"},
+    )
+    dry_run: bool = field(default=False, metadata={"help": "print the plan and stop"})
+
+    def __post_init__(self) -> None:
+        """Fit the settings to this machine, then let `transformers` check them."""
+        if self.tf32 and not is_torch_tf32_available():
+            logger.warning("--tf32 needs an NVIDIA GPU of the Ampere generation or later: left out here.")
+            self.tf32 = None
+        if (self.bf16 or self.bf16_full_eval) and not self.use_cpu and not is_torch_bf16_gpu_available():
+            self.use_cpu = not _has_accelerator()
+        if self.use_cpu:
+            self.dataloader_pin_memory = False
+        if self.fsdp and int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            logger.warning("--fsdp shards a model over several processes, and there is one: left out here.")
+            self.fsdp = None
+        super().__post_init__()
+
+
+def _has_accelerator() -> bool:
+    import torch
+
+    return torch.accelerator.is_available()
+
+
+_OWN_TYPES: Mapping[str, tuple[Any, ...]] = {"fsdp": (bool,), "optim": (str,)}
+
+
+def all_fields() -> dict[str, Field]:
+    """List every setting of a run by name: the model's, the data's, then those of training."""
+    inherited = {item.name for item in fields(transformers.TrainingArguments)}
+    training = fields_of(TrainingArguments, group="training")
+    own = {name: item for name, item in training.items() if name not in inherited or name == "optim"}
+    rest = {
+        name: dataclasses.replace(item, group="training, as in transformers.TrainingArguments")
+        for name, item in training.items()
+        if name not in own
+    }
+    found = {
+        **fields_of(ModelArguments, group="model"),
+        **fields_of(DataArguments, group="data"),
+        **own,
+        **rest,
+    }
+    for name, types in _OWN_TYPES.items():
+        found[name] = dataclasses.replace(found[name], types=types)
+    return found
+
+
+@dataclass(frozen=True)
+class StageArguments:
+    """The three argument objects of one stage; `name` is empty in a run of one stage."""
+
+    name: str
+    model: ModelArguments
+    data: DataArguments
+    training: TrainingArguments
+
+
+def build_arguments(settings: RunSettings) -> tuple[StageArguments, ...]:
+    """Make the argument objects of every stage.
+
+    Where nothing was said: a ready model (no `vision_tower`) uses its tokenizer's own template (`auto`) and
+    gets the `geo` region encoder; the classic composition keeps Ferret's defaults.
+    """
+    names = {
+        ModelArguments: {item.name for item in fields(ModelArguments)},
+        DataArguments: {item.name for item in fields(DataArguments)},
+    }
+    stages = []
+    for stage in settings.stages:
+        values = dict(stage.values)
+        values.setdefault("output_dir", "runs/mustela")
+        # Trainer's own bar and printer are replaced by ours.
+        values.setdefault("disable_tqdm", True)
+        if not values.get("vision_tower") and settings.from_scratch is None:
+            values.setdefault("version", "auto")
+            if "add_region_feature" not in values:
+                values.setdefault("region_encoder", "geo")
+        model = {name: values.pop(name) for name in names[ModelArguments] if name in values}
+        data = {name: values.pop(name) for name in names[DataArguments] if name in values}
+        if settings.from_scratch is not None:
+            # A vision tower of random numbers has nothing to keep.
+            model.setdefault("freeze_vision_tower", False)
+        try:
+            training = TrainingArguments(**values)
+        except (ValueError, ImportError) as error:
+            raise ConfigError(f"The settings of the training do not go together: {error}") from error
+        stages.append(StageArguments(stage.name, ModelArguments(**model), DataArguments(**data), training))
+    return tuple(stages)
