@@ -1,7 +1,7 @@
 # Every target that needs Python makes .venv and installs the tested versions first, once.
 # Another Python: make test PYTHON=python3.13
 
-PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3))
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13; do command -v $$name && exit; done; echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -13,7 +13,7 @@ RUN := runs/shapes-tiny
 .PHONY: help install quickstart test test-fast test-slow lint format bench docs docs-serve constraints clean
 
 help:  ## show this list
-	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@awk -F ':.*## *' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
