@@ -1,0 +1,48 @@
+"""Configuration of a mustela model: a base model's configuration and what mustela adds to it."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+RegionEncoderName = Literal["geo", "mean", "none"]
+SamplingGeometry = Literal["aligned", "original"]
+
+
+class MustelaConfig(PreTrainedConfig):
+    """An image-text-to-text base model with a region encoder.
+
+    Attributes:
+        base_config: configuration of the base, any image-text-to-text model of transformers or
+            :class:`mustela.model.ClassicConfig`.
+        region_encoder: ``geo`` (spatial-aware visual sampler, Ferret section 3.2), ``mean`` (average of projected
+            features) or ``none`` (coordinates in the text only).
+        region_token_id: id of ``<region_fea>``; None exactly if ``region_encoder`` is ``none``.
+        sampler_pooler_mode: how ``geo`` pools neighbours, ``max`` or ``mean``.
+        sampling_geometry: ``aligned`` reads features where the region is; ``original`` reads them as Ferret's
+            released weights were trained (transposed and corner-aligned).
+        region_points: points drawn in a region.
+        region_sub_points: points kept by each stage of ``geo``.
+        region_neighbors: neighbours pooled for each kept point.
+    """
+
+    model_type = "mustela"
+    sub_configs_defaults: ClassVar[dict[str, Any]] = {
+        "base_config": SubConfigSpec(config_class=AutoConfig, model_type="llava")
+    }
+
+    base_config: dict[str, Any] | PreTrainedConfig | None = None
+    region_encoder: RegionEncoderName = "geo"
+    region_token_id: int | None = None
+    sampler_pooler_mode: Literal["max", "mean"] = "max"
+    sampling_geometry: SamplingGeometry = "aligned"
+    region_points: int = 512
+    region_sub_points: list[int] | tuple[int, ...] = (128, 32)
+    region_neighbors: int = 24
+    tie_word_embeddings: bool = False
+
+    def get_text_config(self, *args: Any, **kwargs: Any) -> PreTrainedConfig:
+        """Return the language model's configuration, as transformers' own composite configurations do."""
+        return self.base_config.get_text_config(*args, **kwargs)  # type: ignore[union-attr]

@@ -1,0 +1,134 @@
+"""Families of bases: where in a base's vision outputs the feature grid lies, and in which order.
+
+Adding a base is one entry in :data:`FAMILIES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.utils import ModelOutput
+
+from mustela.errors import ConfigError
+from mustela.model.classic import ClassicModel
+from mustela.model.grids import FeatureGrids
+
+
+@dataclass(frozen=True)
+class Family:
+    """How to read regions from one kind of base.
+
+    Attributes:
+        image_inputs: arguments of the base's ``get_image_features``, as its image processor makes them.
+        position_inputs: those of them, and further ones, that the base's forward needs beside encoded images.
+        channels: channels of the grid, from the base's configuration.
+        grids: the grids, from the base's inner model, its vision outputs and the image inputs.
+        tested: what the tests cover.
+    """
+
+    image_inputs: tuple[str, ...]
+    position_inputs: tuple[str, ...]
+    channels: Callable[[Any], int]
+    grids: Callable[[Any, ModelOutput, Mapping[str, Tensor]], FeatureGrids]
+    tested: str
+
+
+def _classic_grids(model: ClassicModel, outputs: ModelOutput, _: Mapping[str, Tensor]) -> FeatureGrids:
+    patches = model.select_features(outputs.hidden_states, prefix=False)
+    side = model.config.grid_size
+    return FeatureGrids.from_batch(patches.unflatten(1, (side, side)))
+
+
+def _qwen3_vl_grids(model: Any, outputs: ModelOutput, inputs: Mapping[str, Tensor]) -> FeatureGrids:
+    # Patches lie in windows of merge x merge, the windows in row-major order.
+    merge = model.visual.spatial_merge_size
+    grids = []
+    sizes = inputs["image_grid_thw"].tolist()
+    for patches, (_, height, width) in zip(
+        outputs.last_hidden_state.split([t * h * w for t, h, w in sizes]), sizes, strict=True
+    ):
+        windows = patches.view(height // merge, width // merge, merge, merge, -1)
+        grids.append(windows.transpose(1, 2).reshape(height, width, -1))
+    return FeatureGrids.from_list(grids)
+
+
+FAMILIES: dict[str, Family] = {
+    "mustela_classic": Family(
+        image_inputs=("pixel_values",),
+        position_inputs=(),
+        channels=lambda config: config.layer_width,
+        grids=_classic_grids,
+        tested="CLIP, SigLIP and DINOv2 towers with Llama, Qwen3 and Gemma language models",
+    ),
+    "qwen3_vl": Family(
+        image_inputs=("pixel_values", "image_grid_thw"),
+        position_inputs=("image_grid_thw", "mm_token_type_ids"),
+        channels=lambda config: config.vision_config.hidden_size,
+        grids=_qwen3_vl_grids,
+        tested="tiny Qwen3-VL, native resolution",
+    ),
+}
+
+
+def family_of(base_config: PreTrainedConfig) -> Family:
+    """Return the family of a base.
+
+    Raises:
+        ConfigError: no family is known for this kind of base.
+    """
+    try:
+        return FAMILIES[base_config.model_type]
+    except KeyError:
+        known = ", ".join(sorted(FAMILIES))
+        raise ConfigError(
+            f"model_name_or_path: no region family for bases of type {base_config.model_type!r}: it must say which"
+            f" vision features make the grid and in which order. Known: {known}."
+        ) from None
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """Encoded pictures, to be used for any number of questions.
+
+    Attributes:
+        outputs: what the base's ``get_image_features`` returned; ``pooler_output`` has one entry a picture.
+        grids: the feature grids that regions are read from.
+    """
+
+    outputs: ModelOutput
+    grids: FeatureGrids
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.outputs.pooler_output)
+
+    def select(self, index: list[int]) -> ImageFeatures:
+        """Return the pictures at ``index``, in that order, with repeats."""
+        outputs = self.outputs.__class__(pooler_output=[self.outputs.pooler_output[i] for i in index])
+        deepstack = self.outputs.get("deepstack_features")
+        if deepstack is not None:
+            outputs["deepstack_features"] = [[layer[i] for i in index] for layer in deepstack]
+        chosen = torch.tensor(index, device=self.grids.start.device, dtype=torch.long)
+        grids = FeatureGrids(self.grids.table, self.grids.start[chosen], self.grids.size_hw[chosen])
+        return ImageFeatures(outputs, grids)
+
+
+def encode_images(base: PreTrainedModel, inputs: Mapping[str, Tensor]) -> ImageFeatures:
+    """Run the base's vision part once.
+
+    Args:
+        base: an image-text-to-text model.
+        inputs: its image inputs; names of no family member are ignored.
+
+    Raises:
+        ConfigError: the base's kind is not known.
+    """
+    family = family_of(base.config)
+    given = {name: inputs[name] for name in family.image_inputs}
+    outputs = base.model.get_image_features(**given, return_dict=True)
+    return ImageFeatures(outputs, family.grids(base.model, outputs, given))

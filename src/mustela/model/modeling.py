@@ -1,0 +1,230 @@
+"""The model: a base of transformers that also understands regions.
+
+Shape legend: B samples, T tokens, V vocabulary, D width of the language model, N images, R regions, P points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AutoModelForImageTextToText, GenerationMixin, PreTrainedModel
+from transformers.utils import ModelOutput
+
+from mustela.constants import IGNORE_INDEX
+from mustela.errors import CountMismatchError
+from mustela.model.configuration import MustelaConfig
+from mustela.model.families import ImageFeatures, encode_images, family_of
+from mustela.model.grids import FeatureGrids
+from mustela.model.injection import head_only_at, region_embeddings, region_rows
+from mustela.model.region_encoders import build_region_encoder
+
+
+@dataclass
+class MustelaOutput(ModelOutput):
+    """What a forward pass returns.
+
+    Attributes:
+        loss: scalar, with ``labels``.
+        logits: ``(B, T, V)`` without ``labels``; with them ``(supervised, V)``, only where a label is.
+        cache: keys and values, where the base keeps them.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    cache: Any = None
+
+
+def supervised_loss(
+    logits_LV: Tensor, targets_L: Tensor, *, weights_L: Tensor | None = None, items: Tensor | int | None = None
+) -> Tensor:
+    """Cross entropy summed over supervised tokens and divided by ``items``.
+
+    Args:
+        logits_LV: ``(L, V)`` logits of the L supervised positions.
+        targets_L: ``(L,)`` their tokens.
+        weights_L: ``(L,)`` factor of each token's loss; None means 1.
+        items: tokens to divide by: those of the whole (accumulated, distributed) batch; None means L.
+
+    Returns:
+        Scalar float32; exactly 0 with zero gradients where L = 0.
+    """
+    losses_L = functional.cross_entropy(logits_LV.float(), targets_L, reduction="none")
+    if weights_L is not None:
+        losses_L = losses_L * weights_L.to(losses_L)
+    divisor = max(targets_L.shape[0], 1) if items is None else items
+    return losses_L.sum() / divisor
+
+
+class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
+    """An image-text-to-text base whose region tokens carry features of the regions they stand for.
+
+    The base stays as it is: its pictures are encoded once, region features are read from them and put in the place
+    of the region tokens' embeddings, and the base runs with both.
+    """
+
+    config: MustelaConfig
+    config_class = MustelaConfig
+    base_model_prefix = "base"
+    input_modalities = ("image", "text")
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = True
+    _supports_flash_attn = True
+    _supports_sdpa = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+
+    def __init__(self, config: MustelaConfig) -> None:
+        super().__init__(config)
+        self.family = family_of(config.base_config)  # type: ignore[arg-type]
+        self.base = AutoModelForImageTextToText.from_config(config.base_config)
+        self.region_encoder: nn.Module | None = build_region_encoder(
+            config,
+            channels=self.family.channels(config.base_config),
+            hidden_size=config.get_text_config().hidden_size,
+        )
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the base's input embedding."""
+        return self.base.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Set the base's input embedding."""
+        self.base.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        """Return the base's language-model head."""
+        return self.base.get_output_embeddings()
+
+    def set_output_embeddings(self, value: nn.Module) -> None:
+        """Set the base's language-model head."""
+        self.base.set_output_embeddings(value)
+
+    def encode_images(self, **inputs: Tensor) -> ImageFeatures:
+        """Run the vision part once; hand the result to ``forward`` or ``generate`` as ``image_features``.
+
+        Args:
+            inputs: the image tensors that the processor made (``pixel_values`` and, by base, others).
+        """
+        return encode_images(self.base, inputs)
+
+    def encode_regions(
+        self, images: ImageFeatures | None, points_RP2: Tensor | None, image_R: Tensor | None
+    ) -> Tensor:
+        """Turn regions into vectors.
+
+        Args:
+            images: encoded pictures; None if there are none.
+            points_RP2: ``(R, P, 2)`` points in 0..1 of the encoded picture; None means no region.
+            image_R: ``(R,)`` index of each region's picture.
+
+        Returns:
+            ``(R, D)``, with R = 0 too, so that the encoder is always part of the graph.
+
+        Raises:
+            CountMismatchError: a region's picture doesn't exist, or the two counts of regions differ.
+        """
+        weight = self.get_input_embeddings().weight
+        count = 0 if points_RP2 is None else points_RP2.shape[0]
+        if count and (image_R is None or image_R.shape[0] != count):
+            given = 0 if image_R is None else image_R.shape[0]
+            raise CountMismatchError(f"{count} regions have points but {given} have an image index (region_image).")
+        pictures = 0 if images is None else len(images)
+        if count and int(image_R.max()) >= pictures:  # type: ignore[union-attr]
+            raise CountMismatchError(
+                f"A region lies in image {int(image_R.max())}, but the batch has {pictures} images."  # type: ignore[union-attr]
+            )
+        if self.region_encoder is None:
+            return weight.new_zeros(0, self.config.get_text_config().hidden_size)
+        if images is None:
+            parameter = next(self.region_encoder.parameters())
+            grids = FeatureGrids.empty(self.family.channels(self.config.base_config), parameter)
+        else:
+            grids = images.grids
+        if points_RP2 is None or image_R is None:
+            most = self.config.region_points
+            points_RP2 = torch.zeros(0, most, 2, device=grids.table.device)
+            image_R = torch.zeros(0, dtype=torch.long, device=grids.table.device)
+        features: Tensor = self.region_encoder(grids, points_RP2, image_R)
+        return features
+
+    def _prepare(
+        self, input_ids: Tensor, inputs: dict[str, Any]
+    ) -> tuple[Tensor, Tensor, dict[str, Any]]:
+        """Encode what a call was given: rows of the region tokens, region features, the base's other inputs."""
+        inputs = dict(inputs)
+        points, image = inputs.pop("region_points", None), inputs.pop("region_image", None)
+        features: ImageFeatures | None = inputs.pop("image_features", None)
+        if features is None and inputs.get("pixel_values") is not None:
+            features = self.encode_images(**inputs)
+        for name in self.family.image_inputs:
+            if name not in self.family.position_inputs:
+                inputs.pop(name, None)
+        if features is not None:
+            inputs["mm_encoder_outputs"] = {"image": features.outputs}
+        region_features = self.encode_regions(features, points, image)
+        count = 0 if points is None else points.shape[0]
+        rows = region_rows(input_ids, self.config.region_token_id, count)
+        return rows, region_features, inputs
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        label_weights: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **inputs: Any,
+    ) -> MustelaOutput:
+        """Run the model, with ``labels`` for a loss, without them for logits.
+
+        Args:
+            input_ids: ``(B, T)``, image and region placeholders expanded by the processor.
+            attention_mask: ``(B, T)``, 0 at padding.
+            labels: ``(B, T)`` token ids, -100 where unsupervised; shifted inside.
+            label_weights: ``(B, T)`` factor of each label's loss.
+            num_items_in_batch: supervised tokens to divide the loss by; the Trainer gives those of the whole
+                accumulated batch.
+            inputs: ``region_points (R, P, 2)`` and ``region_image (R,)``; the base's image tensors, or
+                ``image_features`` from :meth:`encode_images`; anything else that the base takes.
+
+        Raises:
+            CountMismatchError: numbers of region tokens, regions or images disagree.
+        """
+        rows, region_features, inputs = self._prepare(input_ids, inputs)
+        with region_embeddings(self.get_input_embeddings(), rows, region_features):
+            if labels is None:
+                outputs = self.base(input_ids=input_ids, attention_mask=attention_mask, **inputs)
+                return MustelaOutput(logits=outputs.logits, cache=outputs.get("cache"))
+            targets = labels[:, 1:]
+            kept = targets != IGNORE_INDEX
+            keep = functional.pad(kept, (0, 1))
+            inputs.setdefault("use_cache", False)
+            with head_only_at(self.get_output_embeddings(), keep):
+                outputs = self.base(input_ids=input_ids, attention_mask=attention_mask, **inputs)
+        logits = outputs.logits[0]
+        weights = None if label_weights is None else label_weights[:, 1:][kept]
+        loss = supervised_loss(logits, targets[kept], weights_L=weights, items=num_items_in_batch)
+        return MustelaOutput(loss=loss, logits=logits)
+
+    @torch.no_grad()
+    def generate(self, input_ids: Tensor, **inputs: Any) -> Any:  # type: ignore[override]
+        """Generate with the base's own ``generate``; pictures and regions are encoded once.
+
+        Args:
+            input_ids: ``(B, T)`` prompts, padded on the left.
+            inputs: as for :meth:`forward`, and any argument of transformers' ``generate``.
+
+        Returns:
+            What the base's ``generate`` returns: ``(B, T + new)`` ids, prompt included, unless asked otherwise.
+        """
+        rows, region_features, inputs = self._prepare(input_ids, inputs)
+        self.base.generation_config = self.generation_config
+        if self.config.region_token_id is not None:
+            inputs.setdefault("suppress_tokens", [self.config.region_token_id])
+        with region_embeddings(self.get_input_embeddings(), rows, region_features):
+            return self.base.generate(input_ids=input_ids, **inputs)

@@ -1,0 +1,39 @@
+"""Region encoders: feature grids and points to one vector a region.
+
+Every encoder is a module called as ``encoder(grids, points_RP2, image_R) -> (R, D)``.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from mustela.model.configuration import MustelaConfig
+from mustela.model.region_encoders.geo import GeoSampler
+from mustela.model.region_encoders.mean import MeanEncoder
+
+__all__ = ["GeoSampler", "MeanEncoder", "build_region_encoder"]
+
+
+def build_region_encoder(config: MustelaConfig, *, channels: int, hidden_size: int) -> nn.Module | None:
+    """Make the region encoder that a configuration names.
+
+    Args:
+        config: the model's configuration.
+        channels: channels of the feature grids.
+        hidden_size: width of the language model.
+
+    Returns:
+        The encoder, or None for ``region_encoder: none``.
+    """
+    if config.region_encoder == "geo":
+        return GeoSampler(
+            channels,
+            hidden_size,
+            sub_points=tuple(config.region_sub_points),
+            neighbors=config.region_neighbors,
+            pooling=config.sampler_pooler_mode,
+            geometry=config.sampling_geometry,
+        )
+    if config.region_encoder == "mean":
+        return MeanEncoder(channels, hidden_size, geometry=config.sampling_geometry)
+    return None
