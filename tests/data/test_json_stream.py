@@ -163,5 +163,5 @@ def test_deep_nesting_is_a_fault_and_no_crash(tmp_path: Path, content: str) -> N
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match="nowhere.json"):
+    with pytest.raises(RecordError, match=r"nowhere\.json"):
         list(stream_json(tmp_path / "nowhere.json"))

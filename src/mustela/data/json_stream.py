@@ -1,7 +1,7 @@
 """Reading a JSON array or JSON lines one value at a time, in bounded memory and always as UTF-8.
 
-Which of the two a file is shows in its first character, never in its name: `[` opens an array, anything else is one
-JSON value a line. A byte-order mark, CRLF line ends and blank lines are fine.
+Which of the two a file is shows in its first character, never in its name: `[` opens an array, anything else
+is one JSON value a line. A byte-order mark, CRLF line ends and blank lines are fine.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mustela.errors import RecordError
 
 _CHUNK = 1 << 20
 _SPACE = re.compile(r"[ \t\r\n]*")
-# A value that is cut off in the middle is reported at most this far before the end of the text, strings apart.
+# Where a value is cut off, the parser stops at most this far before the end of the text, strings apart.
 _CUT_OFF = 16
 
 
@@ -26,8 +26,8 @@ _CUT_OFF = 16
 class JsonItem:
     """One value of a file; `fault` says why there is none.
 
-    `line` is the line of the file that it starts on, counted from 1. After a fault with `last` set nothing that
-    follows in the file can be read.
+    `line` is the line of the file that it starts on, counted from 1. After a fault with `last` set nothing
+    that follows in the file can be read.
     """
 
     line: int
@@ -39,8 +39,8 @@ class JsonItem:
 def stream_json(path: str | Path, *, chunk_size: int = _CHUNK) -> Iterator[JsonItem]:
     """Yield the values of a JSON array or of JSON lines.
 
-    Memory is bounded by the largest value plus `chunk_size` bytes. Faults are yielded, so that all can be listed;
-    broken lines leave the lines after them readable, a broken array ends there.
+    Memory is bounded by the largest value plus `chunk_size` bytes. Faults are yielded, so that all can be
+    listed; broken lines leave the lines after them readable, a broken array ends there.
 
     Raises:
         RecordError: the file can't be opened or read.

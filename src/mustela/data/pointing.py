@@ -39,9 +39,9 @@ def choose_point(
     """Return a point (x, y) in pixels for a box that lies inside its picture.
 
     `center` is the box's centre and `gaussian` a normal draw around it (standard deviation 0.15 of each side,
-    redrawn until inside the box). `segment_mask|center` and `segment_mask|gaussian` take the mask's pixel nearest
-    to such a point, `segment_mask|uniform` any pixel of the mask; without a mask, or with an empty one, these
-    three draw as `gaussian`. A pixel is named by its column and row, as in the original.
+    redrawn until inside the box). `segment_mask|center` and `segment_mask|gaussian` take the mask's pixel
+    nearest to such a point, `segment_mask|uniform` any pixel of the mask; without a mask, or with an empty one,
+    these three draw as `gaussian`. A pixel is named by its column and row, as in the original.
     """
     kind, _, anchor = mode.rpartition("|")
     pixels_xy = _mask_pixels(mask) if kind and mask is not None else None

@@ -19,9 +19,8 @@ from mustela.data.message import Message, Slot
 from mustela.data.pointing import BoxXyxy, check_point_input_sample, choose_point
 from mustela.data.record import Record, Turn
 from mustela.errors import ConfigError, RecordError
-from mustela.regions import Box, Mask, Point, Region, format_box, format_point
+from mustela.regions import Box, Clamp, Mask, Point, Region, format_box, format_point
 
-Clamp = Literal["edge", "last_pixel"]
 BoxInput = Literal["random", "box", "point"]
 
 _PLACEHOLDERS = re.compile(f"({re.escape(IMAGE_PLACEHOLDER)}|{LOCATION_PATTERN.replace('(', '(?:')})")
