@@ -115,7 +115,7 @@ class DataArguments:
     point_input_sample: str = field(
         default="segment_mask|uniform",
         metadata={
-            "help": "how a box becomes a point: center, gaussian, segment_mask|uniform, ...|center, ...|gaussian"
+            "help": "how a box becomes a point: center, gaussian, segment_mask|center, |gaussian, |uniform"
         },
     )
     refer_previous_point: bool = field(

@@ -1,0 +1,122 @@
+"""Which parts of a model learn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mustela.config import ModelArguments
+from mustela.errors import ConfigError
+
+VISION_TOWER = "vision_tower"
+PROJECTOR = "projector"
+REGION_ENCODER = "region_encoder"
+
+# The parameters' names of each part of a model, as `mustela.model.parts` gives them.
+Parts = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Freezing:
+    """Which parts learn; the language model includes its embeddings and its head."""
+
+    vision_tower: bool
+    projector: bool
+    region_encoder: bool
+    language_model: bool
+
+    def learns(self, part: str) -> bool:
+        """Say whether a part of the model learns."""
+        special = {
+            VISION_TOWER: self.vision_tower,
+            PROJECTOR: self.projector,
+            REGION_ENCODER: self.region_encoder,
+        }
+        return special.get(part, self.language_model)
+
+
+def plan_freezing(arguments: ModelArguments, *, freeze_mm_mlp_adapter: bool) -> Freezing:
+    """Work out what learns from the flags.
+
+    `tune_mm_mlp_adapter` leaves the projector and the region encoder; `freeze_backbone` freezes the language
+    model; the vision tower is frozen unless `freeze_vision_tower` is off. The region encoder always learns,
+    unless `freeze_region_encoder`.
+
+    Raises:
+        ConfigError: the flags contradict each other, or leave nothing.
+    """
+    if arguments.tune_mm_mlp_adapter and freeze_mm_mlp_adapter:
+        raise ConfigError(
+            "tune_mm_mlp_adapter trains the projector and freeze_mm_mlp_adapter keeps it: choose one."
+        )
+    only_adapter = arguments.tune_mm_mlp_adapter
+    plan = Freezing(
+        vision_tower=not arguments.freeze_vision_tower and not only_adapter,
+        projector=not freeze_mm_mlp_adapter,
+        region_encoder=not arguments.freeze_region_encoder,
+        language_model=not arguments.freeze_backbone and not only_adapter,
+    )
+    if not any((plan.vision_tower, plan.projector, plan.region_encoder, plan.language_model)):
+        raise ConfigError(
+            "Every part of the model is frozen. Switch off one of freeze_backbone, freeze_mm_mlp_adapter, "
+            "freeze_region_encoder, freeze_vision_tower."
+        )
+    return plan
+
+
+def apply_freezing(model: nn.Module, plan: Freezing, *, parts: Parts) -> None:
+    """Switch the gradients of all parameters on or off.
+
+    A parameter that two parts share (a head tied to the embeddings) learns if one of them does.
+
+    Raises:
+        ConfigError: nothing is left to learn, because the model lacks the parts that would.
+    """
+    learning = {name for part, names in parts.items() if plan.learns(part) for name in names}
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in learning)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ConfigError("Nothing is left to learn: the model lacks the parts that are not frozen.")
+
+
+def learn_new_rows(embedding: nn.Embedding, rows: Sequence[int]) -> None:
+    """Let only some rows of an embedding learn: those of tokens that were added to a frozen model.
+
+    The gradient of the other rows is zeroed. They need an optimizer group without weight decay.
+    """
+    weight = embedding.weight
+    weight.requires_grad_(True)
+    mask = torch.zeros(weight.shape[0], 1)
+    mask[list(rows)] = 1.0
+
+    def keep_rows(gradient: Tensor) -> Tensor:
+        return gradient * mask.to(gradient)
+
+    weight.register_hook(keep_rows)
+
+
+@dataclass(frozen=True)
+class PartSize:
+    """Parameters of one part: all, and those that learn."""
+
+    part: str
+    total: int
+    learning: int
+
+
+def part_sizes(model: nn.Module, *, parts: Parts) -> tuple[PartSize, ...]:
+    """Count the parameters of each part; a shared one counts where it comes first."""
+    by_name = dict(model.named_parameters())
+    seen: set[str] = set()
+    sizes = []
+    for part, names in parts.items():
+        own = [by_name[name] for name in names if name in by_name and name not in seen]
+        seen.update(names)
+        total = sum(parameter.numel() for parameter in own)
+        learning = sum(parameter.numel() for parameter in own if parameter.requires_grad)
+        if total:
+            sizes.append(PartSize(part, total, learning))
+    return tuple(sizes)

@@ -1,0 +1,230 @@
+"""The training loop of `transformers`, with our samples, learning rates, logs and checkpoints."""
+
+from __future__ import annotations
+
+import pickle
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import Sampler
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+from mustela.config.training import TrainingArguments
+from mustela.errors import CheckpointError
+from mustela.train.folder import COMPLETE, mark_complete, rotate
+from mustela.train.freezing import Parts
+from mustela.train.groups import parameter_groups
+
+TRAINED_FILE = "trained.safetensors"
+
+# Answers held-out questions with a model: (model, step) -> numbers by name.
+Examine = Callable[[nn.Module, int], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class TrainerSetup:
+    """What our trainer needs besides what every trainer needs.
+
+    Args:
+        parts: names of the parameters of each part of the model.
+        sampler: order of the training samples.
+        save_processor: writes the processor beside saved weights.
+        trained_only: checkpoints hold only the parameters that learn; the rest comes from the base model.
+        undecayed: names of parameters without weight decay.
+        examine: measures the model on held-out questions at each evaluation.
+    """
+
+    parts: Parts
+    sampler: Sampler[int]
+    save_processor: Callable[[Path], None]
+    trained_only: bool = False
+    undecayed: tuple[str, ...] = ()
+    examine: Examine | None = None
+
+
+class MustelaTrainer(transformers.Trainer):
+    """`transformers.Trainer` with a fixed order of samples, rates per part, and checkpoints that are safe.
+
+    A checkpoint counts only when its mark is written, as the last file; weights are safetensors, and no file
+    of it is a pickle that could run code.
+    """
+
+    args: TrainingArguments
+
+    def __init__(self, model: Any, *, setup: TrainerSetup, **kwargs: Any) -> None:
+        self.setup = setup
+        use_cache = model.config.to_dict().get("use_cache")
+        super().__init__(model=model, **kwargs)
+        # The base class writes its own setting into the configuration, where it would slow down generation.
+        if use_cache is None:
+            del model.config.use_cache
+        else:
+            model.config.use_cache = use_cache
+        self.remove_callback(PrinterCallback)
+        self.remove_callback(ProgressCallback)
+        self._samples = 0
+        self._tokens: Tensor | int = 0
+        self._since = time.monotonic()
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        return self.setup.sampler
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Make the optimizer with our parameter groups."""
+        if self.optimizer is None:
+            target: Any = self.model if model is None else model
+            optimizer_class, options = self.get_optimizer_cls_and_kwargs(self.args, target)
+            if {"params", "model", "optimizer_dict"} & options.keys():
+                # Optimizers that choose their own groups.
+                return super().create_optimizer(model)
+            groups = parameter_groups(
+                target,
+                self.args,
+                parts=self.setup.parts,
+                decayed=set(self.get_decay_parameter_names(target)),
+                undecayed=self.setup.undecayed,
+            )
+            self.optimizer = optimizer_class(groups, **options)
+        return self.optimizer
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Return 0: the estimate walks over all parameters at every step and suits text-only models."""
+        return 0
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> Tensor:
+        """Run one forward and backward pass, counting samples and tokens."""
+        self._samples += int(inputs["input_ids"].shape[0])
+        self._tokens = self._tokens + inputs["attention_mask"].sum()
+        return super().training_step(model, inputs, num_items_in_batch)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, with the samples and tokens a second since the last log of a training step."""
+        if "loss" in logs:
+            now = time.monotonic()
+            seconds = max(now - self._since, 1e-9) / self.args.world_size
+            logs["samples_per_second"] = round(self._samples / seconds, 3)
+            logs["tokens_per_second"] = round(float(self._tokens) / seconds, 1)
+            self._samples, self._tokens, self._since = 0, 0, now
+            for group in self.optimizer.param_groups if self.optimizer is not None else ():
+                part = group.get("name", "").partition(",")[0]
+                if part not in ("", "model"):
+                    logs[f"learning_rate_{part}"] = group["lr"]
+        super().log(logs, start_time)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Measure the loss on held-out records, then let `examine` ask the model.
+
+        Neither takes from the random numbers of the training.
+        """
+        with _random_numbers_kept():
+            metrics = super().evaluate(*args, **kwargs)
+            if self.setup.examine is not None:
+                model = self.accelerator.unwrap_model(self.model)
+                model.eval()
+                found = self.setup.examine(model, self.state.global_step)
+                answers = {f"eval_{name}": float(value) for name, value in found.items()}
+                self.log(dict(answers))
+                metrics.update(answers)
+        return metrics
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Save, then mark the checkpoint as complete, and only then delete older ones."""
+        path = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+        if self.args.should_save:
+            (path / COMPLETE).unlink(missing_ok=True)
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit = limit
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            mark_complete(path, {"step": self.state.global_step, "processes": self.args.world_size})
+            best = self.state.best_model_checkpoint
+            rotate(path.parent, keep=limit, protect=Path(best) if best else None)
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        folder = Path(str(output_dir or self.args.output_dir))
+        if self.setup.trained_only and self.args.should_save:
+            folder.mkdir(parents=True, exist_ok=True)
+            module: Any = self.model
+            save_trained(module, folder / TRAINED_FILE, state_dict=state_dict)
+        else:
+            super()._save(output_dir, state_dict)
+        if self.args.should_save:
+            # A pickle of the settings, which config.yaml of the run holds as text.
+            (folder / "training_args.bin").unlink(missing_ok=True)
+            self.setup.save_processor(folder)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        trained = Path(resume_from_checkpoint) / TRAINED_FILE
+        if trained.is_file():
+            target: Any = self.model if model is None else model
+            load_trained(target, trained)
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def train_from(self, checkpoint: Path | None) -> float:
+        """Train, from a checkpoint if one is given; returns the mean training loss of this call.
+
+        Raises:
+            CheckpointError: a file of the checkpoint holds more than tensors and plain values.
+        """
+        self._since = time.monotonic()
+        try:
+            result = self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        except pickle.UnpicklingError as error:
+            raise CheckpointError(
+                f"{checkpoint}: its optimizer or random-number state holds Python objects besides tensors and "
+                f"was not loaded, because loading those can run code. Was it made by this run? ({error})"
+            ) from error
+        return float(result.training_loss)
+
+
+def save_trained(model: nn.Module, path: Path, *, state_dict: Mapping[str, Tensor] | None = None) -> None:
+    """Write the parameters that learn."""
+    own = dict(model.named_parameters())
+    tensors = {
+        name: (state_dict or own)[name].detach().cpu().contiguous()
+        for name, parameter in own.items()
+        if parameter.requires_grad
+    }
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def load_trained(model: nn.Module, path: Path) -> None:
+    """Read the parameters that learn.
+
+    Raises:
+        CheckpointError: the file has other parameters than those that learn now.
+    """
+    tensors = load_file(path)
+    learning = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    if learning != tensors.keys():
+        odd = sorted(learning ^ tensors.keys())
+        raise CheckpointError(f"{path} holds other parameters than learn now: {', '.join(odd[:5])} ...")
+    model.load_state_dict(tensors, strict=False)
+
+
+@contextmanager
+def _random_numbers_kept() -> Iterator[None]:
+    """Put the global generators back afterwards, so that measuring does not change the training."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
