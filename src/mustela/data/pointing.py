@@ -40,8 +40,8 @@ def choose_point(
 
     `center` is the box's centre and `gaussian` a normal draw around it (standard deviation 0.15 of each side,
     redrawn until inside the box). `segment_mask|center` and `segment_mask|gaussian` take the mask's pixel
-    nearest to such a point, `segment_mask|uniform` any pixel of the mask; without a mask, or with an empty one,
-    these three draw as `gaussian`. A pixel is named by its column and row, as in the original.
+    nearest to such a point, `segment_mask|uniform` any pixel of the mask; without a mask, or with an empty
+    one, these three draw as `gaussian`. A pixel is named by its column and row, as in the original.
     """
     kind, _, anchor = mode.rpartition("|")
     pixels_xy = _mask_pixels(mask) if kind and mask is not None else None
@@ -62,7 +62,8 @@ def _mask_pixels(mask: Mask) -> npt.NDArray[np.int64] | None:
 
 def _nearest_pixel(pixels_xy: npt.NDArray[np.int64], point_xy: tuple[float, float]) -> tuple[float, float]:
     offset = pixels_xy - np.array([int(point_xy[0]), int(point_xy[1])])
-    x, y = pixels_xy[int(np.argmin((offset**2).sum(axis=1)))]
+    # Of several, the last in reading order, as in the original: hence the search from the end.
+    x, y = pixels_xy[-1 - int(np.argmin((offset**2).sum(axis=1)[::-1]))]
     return float(x), float(y)
 
 
