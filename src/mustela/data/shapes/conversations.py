@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from mustela.data.shapes.marks import MARK_KINDS
+from mustela.data.shapes.marks import MARK_KINDS, Mark, mark_thing
 from mustela.data.shapes.questions import (
     ask_count,
     ask_everything,
@@ -26,7 +26,10 @@ Conversation = list[Round]
 
 def naming(scene: Scene, world: World, rng: np.random.Generator) -> list[Conversation]:
     """First stage: a mark, a name, nothing else; as few conversations as hold every object without repeats."""
-    left = [ask_name(scene, world, rng, thing, task="refer_short") for thing in _shuffled(scene, rng)]
+    left = [
+        ask_name(scene, world, rng, _mark(scene, thing, rng), task="refer_short")
+        for thing in _shuffled(scene, rng)
+    ]
     conversations: list[Conversation] = []
     while left:
         rounds = _fill([], left, limit=len(left))
@@ -43,7 +46,7 @@ def detection(scene: Scene, world: World, rng: np.random.Generator) -> list[Conv
 def mixture(scene: Scene, world: World, rng: np.random.Generator) -> list[Conversation]:
     """Last stage: all tasks in full sentences, five conversations a picture."""
     return [
-        _fill([], (ask_name(scene, world, rng, thing) for thing in _shuffled(scene, rng)), limit=4),
+        _fill([], (ask_name(scene, world, rng, _mark(scene, thing, rng)) for thing in _shuffled(scene, rng)), limit=4),
         _fill([], (ask_place(scene, world, rng, words) for words in place_words(scene, rng)), limit=3),
         [ask_everything(scene, world, rng)],
         _presences(scene, world, rng),
@@ -54,15 +57,16 @@ def mixture(scene: Scene, world: World, rng: np.random.Generator) -> list[Conver
 def examination(scene: Scene, world: World, rng: np.random.Generator) -> list[Conversation]:
     """Held-out questions of all tasks, each in a conversation of its own."""
     things = _shuffled(scene, rng)
-    turn = int(rng.integers(len(MARK_KINDS)))
+    kinds = [MARK_KINDS[index] for index in rng.permutation(len(MARK_KINDS))]
     rounds: list[Round] = [
-        ask_name(scene, world, rng, thing, kind=MARK_KINDS[(turn + number) % len(MARK_KINDS)])
-        for number, thing in enumerate(things[:2])
+        ask_name(scene, world, rng, mark_thing(scene, thing, rng, kind=kind))
+        for thing, kind in zip(things, (kinds[0], kinds[1]), strict=False)
     ]
     rounds += [ask_place(scene, world, rng, words) for words in place_words(scene, rng)[:2]]
     rounds += [ask_presence(scene, world, rng, describe(thing)) for thing in things[:2]]
     rounds.append(ask_count(scene, world, rng, count_words(scene, world, rng)[0]))
-    rounds.append(ask_relation(scene, world, rng, things[0], things[1]))
+    pair = [mark_thing(scene, thing, rng) for thing in things[:2]]
+    rounds.append(ask_relation(scene, world, rng, pair[0], pair[1]))
     rounds.append(ask_everything(scene, world, rng))
     return [[item] for item in rounds]
 
@@ -92,7 +96,7 @@ def _medley(scene: Scene, world: World, rng: np.random.Generator) -> Conversatio
             and not any(words.fits(thing) for done in rounds for words in done.descriptions)
         ]
         if task == "refer":
-            candidates = (ask_name(scene, world, rng, thing) for thing in free)
+            candidates = (ask_name(scene, world, rng, _mark(scene, thing, rng)) for thing in free)
         elif task == "ground":
             candidates = (ask_place(scene, world, rng, words) for words in place_words(scene, rng))
         elif task == "presence":
@@ -100,9 +104,18 @@ def _medley(scene: Scene, world: World, rng: np.random.Generator) -> Conversatio
         elif task == "count":
             candidates = (ask_count(scene, world, rng, words) for words in count_words(scene, world, rng))
         else:
-            candidates = [ask_relation(scene, world, rng, free[0], free[1])] if len(free) > 1 else []
+            candidates = [_relation(scene, world, rng, free)] if len(free) > 1 else []
         rounds = _fill(rounds, candidates, limit=len(rounds) + 1)
     return rounds
+
+
+def _relation(scene: Scene, world: World, rng: np.random.Generator, things: list[Thing]) -> Round:
+    return ask_relation(scene, world, rng, _mark(scene, things[0], rng), _mark(scene, things[1], rng))
+
+
+def _mark(scene: Scene, thing: Thing, rng: np.random.Generator) -> Mark:
+    """A training mark: half of the boxes and points carry the object's mask, so that both ways are learned."""
+    return mark_thing(scene, thing, rng, with_mask=bool(rng.random() < 0.5))
 
 
 def _fill(rounds: Conversation, candidates: Iterable[Round], *, limit: int) -> Conversation:

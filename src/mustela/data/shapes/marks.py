@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 
-from mustela.data.shapes.scene import BoolArray, Thing, tight_box
+from mustela.data.shapes.contours import trace_outline
+from mustela.data.shapes.scene import BoolArray, Scene, Thing, tight_box
+from mustela.data.shapes.strokes import draw_stroke, inner_pixel
 
 MarkKind = Literal["box", "point", "scribble", "polygon", "mask"]
 MARK_KINDS: tuple[MarkKind, ...] = ("box", "point", "scribble", "polygon", "mask")
 FREE_FORM_KINDS: tuple[MarkKind, ...] = ("point", "scribble", "polygon", "mask")
 
-_SCRIBBLE_TRIES = 12
-_MIN_PURITY = 0.9
+_MARK_ODDS = (0.36, 0.19, 0.15, 0.15, 0.15)
+_RIVAL_IOU = 0.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,29 +35,72 @@ class Mark:
         return str(self.region["type"])
 
 
-def mark_thing(thing: Thing, kind: MarkKind, rng: np.random.Generator) -> Mark:
-    """Point at an object. A box and a point carry the object's mask as well, as training data does."""
-    return Mark(thing, mark_pixels(thing.mask, kind, rng, whole=thing.mask))
+def mark_thing(
+    scene: Scene,
+    thing: Thing,
+    rng: np.random.Generator,
+    *,
+    kind: MarkKind | None = None,
+    with_mask: bool = False,
+) -> Mark:
+    """Point at an object of a scene, by a kind of mark drawn from fixed odds where none is given.
 
-
-def mark_pixels(
-    pixels: BoolArray, kind: MarkKind, rng: np.random.Generator, *, whole: BoolArray | None = None
-) -> dict[str, Any]:
-    """Region JSON that marks the pixels of a mask (H, W), or a part of them.
-
-    `whole` is the object's own mask, which boxes and points carry along; None leaves it out.
+    A box or a point carries the object's mask only if asked to, as a user's click has none. Where another
+    object has about the same box, a box alone would not say which is meant: then it becomes another mark.
     """
-    extra = {} if whole is None else {"mask": encode_mask(whole)}
+    chosen = kind or MARK_KINDS[int(rng.choice(len(MARK_KINDS), p=_MARK_ODDS))]
+    if chosen == "box" and not with_mask and _has_rival(scene, thing):
+        chosen = FREE_FORM_KINDS[int(rng.integers(len(FREE_FORM_KINDS)))]
+    region = mark_pixels(thing.mask, chosen, rng)
+    if with_mask and chosen in ("box", "point"):
+        region["mask"] = encode_mask(thing.mask)
+    return Mark(thing, region)
+
+
+def mark_pixels(pixels: BoolArray, kind: MarkKind, rng: np.random.Generator) -> dict[str, Any]:
+    """Region JSON that marks the pixels of a mask (H, W), or a part of them."""
+    left, top, right, bottom = tight_box(pixels)
     if kind == "box":
-        return {"type": "box", "xyxy": list(tight_box(pixels)), **extra}
+        return {"type": "box", "xyxy": [left, top, right, bottom]}
     if kind == "mask":
         return {"type": "mask", **encode_mask(pixels)}
+    patch = pixels[top:bottom, left:right]
     if kind == "point":
-        x, y = inner_pixel(pixels, rng)
-        return {"type": "point", "xy": [x + 0.5, y + 0.5], **extra}
+        x, y = inner_pixel(patch, rng)
+        return {"type": "point", "xy": [left + x + 0.5, top + y + 0.5]}
     if kind == "scribble":
-        return _scribble(pixels, rng)
-    return _lasso(pixels, rng)
+        return scribble_region(draw_stroke(patch, rng, turns=3) + (left, top), rng)
+    rings = [_lasso(patch, rng)] if rng.random() < 0.5 else trace_outline(patch)
+    return polygon_region(rings, corner_xy=(left, top))
+
+
+def scribble_region(points: npt.NDArray[np.float64], rng: np.random.Generator) -> dict[str, Any]:
+    """Region JSON of a stroke (N, 2), with a random width."""
+    return {"type": "scribble", "points": np.round(points, 1).tolist(), "width": int(rng.integers(2, 5))}
+
+
+def polygon_region(rings: Sequence[Sequence[Sequence[float]]], *, corner_xy: tuple[int, int]) -> dict[str, Any]:
+    """Region JSON of rings of (x, y) corners on a patch whose top left pixel is `corner_xy`."""
+    return {
+        "type": "polygon",
+        "rings": [[round(float(side + corner_xy[axis]), 1) for corner in ring for axis, side in enumerate(corner)] for ring in rings],
+    }
+
+
+def box_iou(first: tuple[float, ...], second: tuple[float, ...]) -> float:
+    """Intersection over union of two (x1, y1, x2, y2) boxes."""
+    width = min(first[2], second[2]) - max(first[0], second[0])
+    height = min(first[3], second[3]) - max(first[1], second[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (first, second))
+    return width * height / (areas - width * height)
+
+
+def _has_rival(scene: Scene, thing: Thing) -> bool:
+    return any(
+        box_iou(thing.box, other.box) > _RIVAL_IOU for other in scene.things if other.number != thing.number
+    )
 
 
 def encode_mask(mask: BoolArray) -> dict[str, Any]:
@@ -64,66 +109,18 @@ def encode_mask(mask: BoolArray) -> dict[str, Any]:
     return {"size": [int(side) for side in encoded["size"]], "counts": encoded["counts"].decode("ascii")}
 
 
-def inner_pixel(mask: BoolArray, rng: np.random.Generator, *, depth: int = 4) -> tuple[int, int]:
-    """A random pixel (x, y) of a mask, up to `depth` pixels away from the mask's edge where it is thick enough."""
-    inner = np.pad(mask, 1)
-    for _ in range(depth):
-        shrunk = inner.copy()
-        shrunk[1:-1, 1:-1] &= inner[:-2, 1:-1] & inner[2:, 1:-1] & inner[1:-1, :-2] & inner[1:-1, 2:]
-        if not shrunk.any():
-            break
-        inner = shrunk
-    rows, columns = np.nonzero(inner[1:-1, 1:-1])
-    chosen = int(rng.integers(len(rows)))
-    return int(columns[chosen]), int(rows[chosen])
-
-
-def stroke_pixels(
-    points: npt.NDArray[np.float64], *, width: float, size_wh: tuple[int, int]
-) -> BoolArray:
-    """Pixels (H, W) that a stroke through `points` (N, 2) covers."""
-    canvas = Image.new("1", size_wh)
-    ImageDraw.Draw(canvas).line(points.ravel().tolist(), fill=1, width=max(1, round(width)))
-    return np.asarray(canvas, dtype=np.bool_)
-
-
-def _scribble(pixels: BoolArray, rng: np.random.Generator) -> dict[str, Any]:
-    """A short stroke of 3 to 5 points that stays on the pixels, drawn along their longer direction."""
-    height, width = pixels.shape
-    stroke = float(rng.integers(2, 5))
-    best: npt.NDArray[np.float64] | None = None
-    rows, columns = np.nonzero(pixels)
-    places = np.stack([columns, rows], axis=1) + 0.5
-    for attempt in range(_SCRIBBLE_TRIES):
-        picks = places[rng.integers(len(places), size=int(rng.integers(3, 6)))]
-        if attempt >= _SCRIBBLE_TRIES // 2:
-            # Thin or hollow objects: stay close to the first point.
-            picks = picks[0] + (picks - picks[0]) * 0.4 * rng.random()
-        direction = np.array([np.cos(attempt), np.sin(attempt)])
-        picks = picks[np.argsort(picks @ direction)]
-        covered = stroke_pixels(picks, width=stroke, size_wh=(width, height))
-        if covered.any() and pixels[covered].mean() >= _MIN_PURITY:
-            best = picks
-            break
-    if best is None:
-        x, y = inner_pixel(pixels, rng)
-        best = np.array([[x, y], [x + 1.0, y + 1.0]])
-    return {"type": "scribble", "points": np.round(best, 1).tolist(), "width": stroke}
-
-
-def _lasso(pixels: BoolArray, rng: np.random.Generator) -> dict[str, Any]:
+def _lasso(pixels: BoolArray, rng: np.random.Generator) -> list[list[float]]:
     """A closed outline round a random inner point that goes out up to the pixels' edge in every direction."""
     x, y = inner_pixel(pixels, rng)
     height, width = pixels.shape
     count = int(rng.integers(10, 17))
     turns = (np.arange(count) + rng.uniform(-0.3, 0.3, count)) * 2.0 * np.pi / count
-    steps = np.arange(0.0, float(np.hypot(width, height)), 1.0)
+    steps = np.arange(0.0, float(np.hypot(width, height)) + 2.0)
     columns = np.floor(x + 0.5 + np.cos(turns)[:, None] * steps).astype(np.int64)
     rows = np.floor(y + 0.5 + np.sin(turns)[:, None] * steps).astype(np.int64)
-    outside = (columns < 0) | (columns >= width) | (rows < 0) | (rows >= height)
-    inside = pixels[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)] & ~outside
-    reach = np.argmin(inside, axis=1) * rng.uniform(0.8, 1.0, count)
-    reach = np.maximum(reach, 1.0)
+    within = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+    inside = within & pixels[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)]
+    reach = np.maximum(np.argmin(inside, axis=1) * rng.uniform(0.8, 1.0, count), 1.0)
     corners = np.stack([x + 0.5 + np.cos(turns) * reach, y + 0.5 + np.sin(turns) * reach], axis=1)
-    corners = np.clip(corners, 0.0, [width, height])
-    return {"type": "polygon", "rings": [np.round(corners, 1).ravel().tolist()]}
+    outline: list[list[float]] = np.clip(corners, 0.0, (width, height)).tolist()
+    return outline

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from mustela.data.shapes.marks import MARK_KINDS, MarkKind, mark_thing
+from mustela.data.shapes.marks import Mark
 from mustela.data.shapes.rounds import (
     Description,
     Round,
@@ -20,28 +20,25 @@ from mustela.data.shapes.rounds import (
 from mustela.data.shapes.scene import Scene, Thing
 from mustela.data.shapes.world import World
 
-_MARK_ODDS = (0.36, 0.19, 0.15, 0.15, 0.15)
-
 
 def ask_name(
-    scene: Scene, world: World, rng: np.random.Generator, thing: Thing, *, kind: MarkKind | None = None, task: str = "refer"
+    scene: Scene,
+    world: World,
+    rng: np.random.Generator,
+    mark: Mark,
+    *,
+    task: str = "refer",
 ) -> Round:
     """Referring: "What is <region>?"."""
-    mark = mark_thing(thing, kind or draw_kind(rng), rng)
     return Round(
         task="refer",
         question=phrase(world, task, rng).replace("<region>", "<bbox_location0>"),
-        answer=reply(world, task, "answer").format(a_thing=with_article(thing.name)),
+        answer=reply(world, task, "answer").format(a_thing=with_article(mark.thing.name)),
         asked=(mark,),
         boxed=(),
-        descriptions=(describe(thing),),
-        things=_touched(scene, [describe(thing)], [thing]),
+        descriptions=(describe(mark.thing),),
+        things=_touched(scene, [describe(mark.thing)], [mark.thing]),
     )
-
-
-def draw_kind(rng: np.random.Generator) -> MarkKind:
-    """A kind of mark by the odds of the mixture."""
-    return MARK_KINDS[int(rng.choice(len(MARK_KINDS), p=_MARK_ODDS))]
 
 
 def ask_place(scene: Scene, world: World, rng: np.random.Generator, words: Description) -> Round:
@@ -98,23 +95,22 @@ def ask_count(scene: Scene, world: World, rng: np.random.Generator, words: Descr
 
 
 def ask_relation(
-    scene: Scene, world: World, rng: np.random.Generator, first: Thing, second: Thing
+    scene: Scene, world: World, rng: np.random.Generator, first: Mark, second: Mark
 ) -> Round:
     """A yes/no question about two marked objects, about a relation that is clear to the eye."""
-    judged = relations(scene, first, second)
+    judged = relations(scene, first.thing, second.thing)
     wanted = bool(rng.random() < 0.5)
     answers = [name for name, truth in judged.items() if truth == wanted] or list(judged)
     relation = answers[int(rng.integers(len(answers)))]
-    marks = [mark_thing(thing, draw_kind(rng), rng) for thing in (first, second)]
     question = phrase(world, relation, rng)
     return Round(
         task="relation",
         question=question.replace("<region_a>", "<bbox_location0>").replace("<region_b>", "<bbox_location1>"),
         answer=reply(world, relation, "yes" if judged[relation] else "no"),
-        asked=tuple(marks),
+        asked=(first, second),
         boxed=(),
         descriptions=(),
-        things=_touched(scene, [], [first, second]),
+        things=_touched(scene, [], [first.thing, second.thing]),
     )
 
 
@@ -152,6 +148,8 @@ def count_words(scene: Scene, world: World, rng: np.random.Generator) -> list[De
     pool = [Description(shape.name, None) for shape in world.shapes]
     pool += [Description(None, colour.name) for colour in world.colours]
     pool += sorted({describe(thing) for thing in scene.things}, key=str)
+    pool += [Description(a.shape.name, b.colour.name) for a in scene.things[:2] for b in scene.things[:2]]
+    pool = list(dict.fromkeys(pool))
     counts = np.array([sum(words.fits(thing) for thing in scene.things) for words in pool])
     odds = np.where(counts == 0, 0.12, counts.astype(np.float64) ** 2)
     return [pool[index] for index in rng.choice(len(pool), len(pool), replace=False, p=odds / odds.sum())]
