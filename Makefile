@@ -48,7 +48,7 @@ lint: $(VENV)/.installed-dev  ## style, format, types and the direction of impor
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/.installed-dev  ## repair what can be repaired by itself
 	$(BIN)/ruff check --fix-only .
