@@ -73,7 +73,13 @@ class ModelArguments:
             "help": "where regions read features: the right place, or that of Ferret's released weights"
         },
     )
-    num_region_points: int = field(default=512, metadata={"help": "points sampled in a region"})
+    region_points: int = field(default=512, metadata={"help": "points sampled in a region"})
+    region_sub_points: list[int] = field(
+        default_factory=lambda: [128, 32], metadata={"help": "points that each stage of the sampler keeps"}
+    )
+    region_neighbors: int = field(
+        default=24, metadata={"help": "neighbours that the sampler pools for a point"}
+    )
     mm_projector_type: Literal["linear", "mlp2x_gelu"] = field(
         default="linear", metadata={"help": "projector of the classic composition"}
     )
@@ -106,7 +112,7 @@ class DataArguments:
     image_folder: list[str] = field(
         default_factory=list, metadata={"help": "image folders: one for each file, or one for all"}
     )
-    image_aspect_ratio: Literal["square_nocrop", "pad", "center_crop"] = field(
+    image_aspect_ratio: Literal["square_nocrop", "pad"] = field(
         default="square_nocrop",
         metadata={"help": "how an image is fitted to the vision tower of the classic composition"},
     )
@@ -117,6 +123,9 @@ class DataArguments:
         metadata={
             "help": "how a box becomes a point: center, gaussian, segment_mask|center, |gaussian, |uniform"
         },
+    )
+    box_input: Literal["random", "box", "point"] = field(
+        default="random", metadata={"help": "how boxes in questions are shown; random: drawn for every turn"}
     )
     refer_previous_point: bool = field(
         default=False, metadata={"help": "later turns name a region by the point drawn for it before"}
