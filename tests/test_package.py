@@ -30,6 +30,14 @@ def test_import_is_light(module: str) -> None:
     assert done.stdout.split() == []
 
 
+def test_top_of_the_package_gives_its_names_on_first_use() -> None:
+    assert sorted(mustela.__all__) == mustela.__all__ == dir(mustela)
+    for name in mustela.__all__:
+        assert getattr(mustela, name) is not None
+    with pytest.raises(AttributeError, match="Predicter"):
+        _ = mustela.Predicter
+
+
 def test_missing_extra_is_one_line_with_package_extra_and_original_error() -> None:
     with pytest.raises(MissingExtraError) as caught:
         require("mustela_has_no_such_package", extra="quantization")
