@@ -187,7 +187,7 @@ class MustelaTrainer(transformers.Trainer):
             result = self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         except pickle.UnpicklingError as error:
             raise CheckpointError(
-                f"{checkpoint}: its optimizer or random-number state holds Python objects besides tensors and "
+                f"{checkpoint}: its optimizer or random state holds Python objects besides tensors and "
                 f"was not loaded, because loading those can run code. Was it made by this run? ({error})"
             ) from error
         return float(result.training_loss)

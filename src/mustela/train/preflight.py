@@ -1,0 +1,129 @@
+"""What can be known to be wrong before any model is loaded."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from mustela.config import DataArguments, ModelArguments
+from mustela.config.training import StageArguments, TrainingArguments
+from mustela.errors import CheckpointError, ConfigError, RecordError, require
+from mustela.train.freezing import plan_freezing
+from mustela.train.projector import read_tensors
+
+# Settings of the model that belong to a stage and not to the model as it is built.
+_MAY_DIFFER = (
+    "freeze_backbone", "freeze_region_encoder", "freeze_vision_tower", "no_coor", "pretrain_mm_mlp_adapter",
+    "save_vision_tower", "tune_mm_mlp_adapter",
+)  # fmt: skip
+_EXTRAS = {"tensorboard": "tensorboard"}
+
+
+def check_stages(stages: Sequence[StageArguments], *, from_scratch: bool) -> None:
+    """Check paths, packages and contradictions of every stage.
+
+    Raises:
+        ConfigError: settings that contradict each other or are not supported.
+        RecordError: a data file or image folder that is not there.
+        CheckpointError: a model or projector file that is not there or not safe to read.
+        MissingExtraError: a package that `report_to` needs.
+    """
+    for stage in stages:
+        check_data_paths(stage.data)
+        check_training(stage.training, data=stage.data)
+        plan_freezing(stage.model, freeze_mm_mlp_adapter=stage.training.freeze_mm_mlp_adapter)
+    check_model_paths(stages[0].model, from_scratch=from_scratch)
+    for stage in stages[1:]:
+        _same_model(stages[0], stage)
+
+
+def _same_model(first: StageArguments, other: StageArguments) -> None:
+    """Make sure that a later stage changes what learns and how, and not the model itself."""
+    for item in fields(ModelArguments):
+        before, after = getattr(first.model, item.name), getattr(other.model, item.name)
+        if item.name not in _MAY_DIFFER and before != after:
+            raise ConfigError(
+                f"Stage {other.name} has {item.name} {after!r} and the first stage {before!r}: the stages "
+                "of a run share one model. Set it once, outside of the stages."
+            )
+
+
+def check_data_paths(data: DataArguments) -> None:
+    """Make sure that the data files and image folders are there and their numbers fit."""
+    if not data.data_path:
+        raise ConfigError("There is nothing to train on: give --data_path FILE (and --image_folder DIR).")
+    if data.coordinate_digit_weights and len(data.coordinate_digit_weights) != 3:
+        raise ConfigError(
+            f"coordinate_digit_weights has {len(data.coordinate_digit_weights)} numbers and a coordinate "
+            "three digits: give three, such as 1 0.3 0.03."
+        )
+    _same_number(data.data_multiple, data.data_path, "data_multiple", "data_path")
+    for files, folders, name in (
+        (data.data_path, data.image_folder, ""),
+        (data.eval_data_path, data.eval_image_folder or data.image_folder[:1], "eval_"),
+    ):
+        for file in files:
+            if not Path(file).is_file():
+                raise RecordError(
+                    f"--{name}data_path {file}: there is no such file. (Looked in {Path.cwd()}.)"
+                )
+        for folder in folders:
+            if not Path(folder).is_dir():
+                raise RecordError(
+                    f"--{name}image_folder {folder}: there is no such folder. (In {Path.cwd()}.)"
+                )
+        if len(folders) > 1:
+            _same_number(folders, files, f"{name}image_folder", f"{name}data_path")
+
+
+def _same_number(some: Sequence[object], files: Sequence[object], name: str, files_name: str) -> None:
+    if some and len(some) != len(files):
+        raise ConfigError(
+            f"--{name} has {len(some)} values and --{files_name} {len(files)}: give one for each file"
+            + (", or one for all." if "folder" in name else ".")
+        )
+
+
+def check_training(training: TrainingArguments, *, data: DataArguments) -> None:
+    """Make sure that the training asked for exists and its packages are installed."""
+    if training.lora_enable:
+        raise ConfigError("lora_enable: adapters are not supported yet. Leave it out to train the weights.")
+    if training.bits in (4, 8):
+        raise ConfigError(f"bits {training.bits}: quantised training is not supported yet. Leave it at 16.")
+    if training.eval_strategy != "no" and not data.eval_data_path:
+        raise ConfigError("--eval_strategy needs held-out records: give --eval_data_path FILE.")
+    if training.remove_unused_columns:
+        raise ConfigError("remove_unused_columns would drop the regions from the batches. Leave it False.")
+    for service in training.report_to or ():
+        if service in _EXTRAS:
+            require(service, extra=_EXTRAS[service])
+        elif importlib.util.find_spec(service) is None:
+            raise ConfigError(f"--report_to {service}: the package is not installed; pip install {service}")
+
+
+def check_model_paths(model: ModelArguments, *, from_scratch: bool) -> None:
+    """Make sure that the model's folders and files are there, where they are meant to be local."""
+    if from_scratch:
+        if model.model_name_or_path or model.vision_tower:
+            raise ConfigError("from_scratch builds the model: leave out model_name_or_path and vision_tower.")
+    elif model.model_name_or_path is None:
+        raise ConfigError(
+            "There is no model to train: give --model_name_or_path (a language model with --vision_tower, or "
+            "a ready image-text-to-text model), or a recipe with a from_scratch section."
+        )
+    for name, value in (
+        ("model_name_or_path", model.model_name_or_path),
+        ("vision_tower", model.vision_tower),
+    ):
+        if value is not None and looks_local(value) and not Path(value).expanduser().is_dir():
+            raise CheckpointError(f"--{name} {value}: there is no such folder. (Looked in {Path.cwd()}.)")
+    if model.pretrain_mm_mlp_adapter is not None:
+        read_tensors(Path(model.pretrain_mm_mlp_adapter))
+
+
+def looks_local(name: str) -> bool:
+    """Tell a path from a name on the Hub, which has one slash at most and no dots in front."""
+    return name.startswith((".", "~", os.sep)) or name.count("/") > 1

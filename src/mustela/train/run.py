@@ -1,0 +1,231 @@
+"""A run from start to end: checks, data, model, stages, and what is left in the run folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import transformers
+from rich.console import Console
+
+from mustela.config import DataArguments, ModelArguments
+from mustela.config.training import StageArguments, TrainingArguments
+from mustela.model.loading import load_model
+from mustela.train.build import Built, build, classic_settings
+from mustela.train.data import StageData, load_data, tokenizer_texts
+from mustela.train.environment import environment
+from mustela.train.folder import (
+    RunFolder,
+    check_resumable,
+    is_complete,
+    newest_checkpoint,
+    open_run,
+    remove_incomplete,
+    trim_log,
+    write_json,
+)
+from mustela.train.preflight import check_stages
+from mustela.train.settings import run_config
+from mustela.train.stage import Examiner, StageRun, describe, train_stage
+
+# Makes the examiner of a stage from its arguments and a folder for pictures; None: nothing to ask.
+MakeExaminer = Callable[[StageArguments, Path], Examiner | None]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What came of a run.
+
+    Args:
+        folder: the run folder.
+        finished: True when the final model is there; False after a dry run.
+        trained: False when the run had been finished before and nothing was left to do.
+    """
+
+    folder: RunFolder
+    finished: bool
+    trained: bool
+
+
+def run_train(
+    model: ModelArguments,
+    data: DataArguments,
+    training: TrainingArguments,
+    *,
+    from_scratch: Mapping[str, Any] | None = None,
+    make_examiner: MakeExaminer | None = None,
+    console: Console | None = None,
+) -> RunResult:
+    """Train a model in one stage; see `run_stages`."""
+    stage = StageArguments("", model, data, training)
+    return run_stages([stage], from_scratch=from_scratch, make_examiner=make_examiner, console=console)
+
+
+def run_stages(
+    stages: Sequence[StageArguments],
+    *,
+    from_scratch: Mapping[str, Any] | None = None,
+    make_examiner: MakeExaminer | None = None,
+    console: Console | None = None,
+    notes: Sequence[str] = (),
+) -> RunResult:
+    """Train a model in one or several stages, in one run folder.
+
+    Started again with the same settings, an interrupted run goes on behind its newest complete checkpoint and
+    ends with the same weights as one that was never interrupted.
+
+    Args:
+        stages: arguments of each stage, in order; the first says what model it is.
+        from_scratch: description of a model to build from nothing, or None.
+        make_examiner: gives each stage its questions for the evaluation during training.
+        console: where messages go, from the main process only; stderr when None.
+        notes: remarks to print first.
+
+    Raises:
+        MustelaError: anything wrong with settings, data or files; before a model is loaded where possible.
+    """
+    first = stages[0].training
+    is_main = first.process_index == 0
+    console = console or Console(stderr=True)
+    console.quiet = console.quiet or not is_main
+    if not is_main:
+        transformers.logging.set_verbosity_error()
+    for note in notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    check_stages(stages, from_scratch=from_scratch is not None)
+    folder = RunFolder(Path(str(first.output_dir)))
+    config = run_config(stages, from_scratch=from_scratch)
+    if first.dry_run:
+        data = [load_data(stage) for stage in stages]
+        _print_plan(stages, data, from_scratch=from_scratch, console=console)
+        return RunResult(folder, finished=False, trained=False)
+    if is_main:
+        open_run(folder, config, overwrite=first.overwrite_output_dir)
+    _wait(first)
+    if folder.is_finished:
+        console.print(f"{folder.root} is finished: its model is in {folder.final}.", highlight=False)
+        return RunResult(folder, finished=True, trained=False)
+    data = [load_data(stage) for stage in stages]
+    if is_main:
+        _describe_start(folder, stages, data, console=console)
+    runs = [
+        StageRun(number, stage, stage_data, folder, is_last=number == len(stages))
+        for number, (stage, stage_data) in enumerate(zip(stages, data, strict=True), start=1)
+    ]
+    done = max((run.number for run in runs if is_complete(run.model_folder)), default=0)
+    for run in runs[done:]:
+        stage = run.stage
+        built = _start_model(run, stages, data, from_scratch=from_scratch)
+        examiner = None
+        if make_examiner is not None and stage.training.eval_strategy != "no":
+            examiner = make_examiner(stage, folder.pictures)
+        checkpoint = _checkpoint(run, is_main=is_main)
+        if is_main:
+            step = 0 if checkpoint is None else int(checkpoint.name.rpartition("-")[2])
+            trim_log(folder.log, stage=stage.name, after_step=step)
+            if checkpoint is not None:
+                console.print(f"Going on from {checkpoint}.", highlight=False)
+        train_stage(run, built, checkpoint=checkpoint, examiner=examiner, console=console)
+        if is_main:
+            _clear_earlier(run, stages)
+        _wait(first)
+    return RunResult(folder, finished=True, trained=True)
+
+
+def _start_model(
+    run: StageRun,
+    stages: Sequence[StageArguments],
+    data: Sequence[StageData],
+    *,
+    from_scratch: Mapping[str, Any] | None,
+) -> Built:
+    """Make the model that a stage begins with: the first stage's from the arguments, the others' from disk.
+
+    A stage always reads what the one before wrote, so that an interruption between them changes nothing.
+    """
+    transformers.set_seed(run.stage.training.seed)
+    if run.number > 1:
+        before = stages[run.number - 2]
+        return load_model(run.folder.stage(run.number - 1, before.name) / "final", device="cpu")
+    return _build_first(stages, data, from_scratch=from_scratch)
+
+
+def _build_first(
+    stages: Sequence[StageArguments], data: Sequence[StageData], *, from_scratch: Mapping[str, Any] | None
+) -> Built:
+    arguments, settings = stages[0].model, stages[0].data
+    return build(
+        arguments,
+        classic=classic_settings(
+            arguments,
+            image_wh=(settings.resized_image_w, settings.resized_image_h),
+            image_aspect_ratio=settings.image_aspect_ratio,
+        ),
+        from_scratch=from_scratch,
+        texts=tokenizer_texts(data),
+        cache_dir=stages[0].training.cache_dir,
+    )
+
+
+def _checkpoint(run: StageRun, *, is_main: bool) -> Path | None:
+    """Choose the checkpoint to go on from, after deleting what a kill left half written."""
+    named = run.stage.training.resume_from_checkpoint
+    if named is not None and run.number == 1:
+        check_resumable(Path(named))
+        return Path(named)
+    newest = newest_checkpoint(run.path)
+    if is_main and run.path.is_dir():
+        remove_incomplete(run.path)
+    _wait(run.stage.training)
+    return newest
+
+
+def _clear_earlier(run: StageRun, stages: Sequence[StageArguments]) -> None:
+    """Delete the model of the stage before, once this one's is there; the last stage's is the run's model."""
+    if run.number > 1:
+        shutil.rmtree(
+            run.folder.stage(run.number - 1, stages[run.number - 2].name) / "final", ignore_errors=True
+        )
+
+
+def _describe_start(
+    folder: RunFolder, stages: Sequence[StageArguments], data: Sequence[StageData], *, console: Console
+) -> None:
+    training = stages[0].training
+    starts: list[Any] = []
+    if folder.environment.is_file():
+        starts = json.loads(folder.environment.read_text("utf-8"))["starts"]
+    starts.append(environment(seed=training.seed, processes=training.world_size))
+    write_json(folder.environment, {"starts": starts})
+    names = [stage.name or "train" for stage in stages]
+    write_json(folder.data_report, {name: item.report for name, item in zip(names, data, strict=True)})
+    shown: set[str] = set()
+    for item in data:
+        if item.table not in shown:
+            console.print(item.table, markup=False, highlight=False, soft_wrap=True)
+            shown.add(item.table)
+
+
+def _print_plan(
+    stages: Sequence[StageArguments],
+    data: Sequence[StageData],
+    *,
+    from_scratch: Mapping[str, Any] | None,
+    console: Console,
+) -> None:
+    transformers.set_seed(stages[0].training.seed)
+    built = _build_first(stages, data, from_scratch=from_scratch)
+    for stage, item in zip(stages, data, strict=True):
+        for text in (item.table, describe(stage, item, built)):
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _wait(training: TrainingArguments) -> None:
+    if training.world_size > 1:
+        from accelerate import PartialState
+
+        PartialState().wait_for_everyone()

@@ -1,0 +1,121 @@
+"""What a run leaves behind: the final model, the projector and the vision tower by themselves."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from mustela.config.training import TrainingArguments
+from mustela.data.processor import MustelaProcessor
+from mustela.errors import CheckpointError
+from mustela.train.folder import mark_complete
+from mustela.train.freezing import VISION_TOWER, Parts
+from mustela.train.projector import FILE_NAME, save_projector
+from mustela.train.trainer import MustelaTrainer
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def final_dtype(training: TrainingArguments) -> torch.dtype:
+    """Return the numbers of the final model: as asked for, or those of the training."""
+    if training.save_dtype != "auto":
+        return _DTYPES[training.save_dtype]
+    if training.bf16:
+        return torch.bfloat16
+    return torch.float16 if training.fp16 else torch.float32
+
+
+def save_model(
+    trainer: MustelaTrainer, processor: MustelaProcessor, folder: Path, *, dtype: torch.dtype
+) -> None:
+    """Write model and processor in one step: the folder is there and complete, or not there.
+
+    All processes call it, the main one writes.
+
+    Raises:
+        CheckpointError: a tensor is empty, as when it is sharded over processes and was not gathered.
+    """
+    accelerator = trainer.accelerator
+    tensors: Mapping[str, Tensor] = accelerator.get_state_dict(trainer.model_wrapped)
+    if trainer.args.should_save:
+        model: Any = accelerator.unwrap_model(trainer.model)
+        empty = [name for name, tensor in tensors.items() if tensor.numel() == 0]
+        if empty:
+            raise CheckpointError(
+                f"{', '.join(empty[:3])} is empty here: it is sharded over processes and was not gathered "
+                "before saving."
+            )
+        part = folder.with_name(f"{folder.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        model.save_pretrained(part, state_dict=cast(tensors, dtype))
+        _note_dtype(model, part, dtype)
+        processor.save_pretrained(part)
+        name = str(dtype).removeprefix("torch.")
+        mark_complete(part, {"step": trainer.state.global_step, "dtype": name})
+        shutil.rmtree(folder, ignore_errors=True)
+        part.rename(folder)
+    accelerator.wait_for_everyone()
+
+
+def save_parts(
+    trainer: MustelaTrainer,
+    processor: MustelaProcessor,
+    root: Path,
+    *,
+    parts: Parts,
+    projector: bool,
+    vision_tower: bool,
+) -> None:
+    """Write the projector (with the region encoder) and the vision tower by themselves, where asked for.
+
+    Raises:
+        CheckpointError: the model has no vision tower that stands by itself.
+    """
+    if not trainer.args.should_save:
+        return
+    model: Any = trainer.accelerator.unwrap_model(trainer.model)
+    dtype = final_dtype(trainer.args)
+    if projector:
+        save_projector(model, root / FILE_NAME, parts=parts, dtype=dtype)
+    if vision_tower:
+        module = _vision_module(model, parts)
+        folder = root / VISION_TOWER
+        module.save_pretrained(folder, state_dict=cast(module.state_dict(), dtype))
+        processor.image_processor.save_pretrained(folder)
+
+
+def cast(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """Convert floating-point tensors; names that share one tensor go on sharing one, to be written once."""
+    made: dict[tuple[int, torch.Size], Tensor] = {}
+    out = {}
+    for name, tensor in tensors.items():
+        key = (tensor.data_ptr(), tensor.shape)
+        if key not in made:
+            whole = tensor.detach().cpu()
+            made[key] = whole.to(dtype) if whole.is_floating_point() else whole
+        out[name] = made[key]
+    return out
+
+
+def _note_dtype(model: Any, folder: Path, dtype: torch.dtype) -> None:
+    """Write the type of the saved numbers into the saved configuration only."""
+    before = model.config.dtype
+    model.config.dtype = dtype
+    model.config.save_pretrained(folder)
+    model.config.dtype = before
+
+
+def _vision_module(model: Any, parts: Parts) -> PreTrainedModel:
+    """Find the outermost module that holds exactly the vision tower's parameters."""
+    names = set(parts.get(VISION_TOWER, ()))
+    for name, module in model.named_modules():
+        own = {f"{name}.{inner}" for inner, _ in module.named_parameters()}
+        if own and own == names and isinstance(module, PreTrainedModel):
+            return module
+    raise CheckpointError("save_vision_tower: the model has no vision tower of its own. Leave it out.")

@@ -1,0 +1,222 @@
+"""One stage of a run: what learns, the trainer, the training, the model that is left."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from torch import nn
+from transformers import TrainerCallback
+
+from mustela.config.training import StageArguments, TrainingArguments
+from mustela.constants import IGNORE_INDEX, IM_END_TOKEN, IM_START_TOKEN
+from mustela.data.collator import Collator
+from mustela.data.processor import MustelaProcessor
+from mustela.model import MustelaForConditionalGeneration
+from mustela.model.parts import parts as parts_of
+from mustela.train.build import Built
+from mustela.train.data import StageData
+from mustela.train.folder import RunFolder, checkpoints
+from mustela.train.freezing import Parts, apply_freezing, learn_new_rows, part_sizes, plan_freezing
+from mustela.train.order import EpochSampler, EpochView, Strategy
+from mustela.train.plan import Lengths, describe_stage, estimate_memory, schedule
+from mustela.train.progress import LogFile, ProgressBar
+from mustela.train.projector import load_projector
+from mustela.train.saving import final_dtype, save_model, save_parts
+from mustela.train.trainer import MustelaTrainer, TrainerSetup
+
+# Asks a model held-out questions: (model, processor, step) -> numbers by name.
+Examiner = Callable[[MustelaForConditionalGeneration, MustelaProcessor, int], Mapping[str, float]]
+
+_SAMPLES_LOOKED_AT = 64
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """A stage in its run: number from 1, arguments, data, and where it writes."""
+
+    number: int
+    stage: StageArguments
+    data: StageData
+    folder: RunFolder
+    is_last: bool
+
+    @property
+    def path(self) -> Path:
+        """Folder of the stage's checkpoints."""
+        return self.folder.stage(self.number, self.stage.name)
+
+    @property
+    def model_folder(self) -> Path:
+        """Where the stage's model goes."""
+        return self.folder.final if self.is_last else self.path / "final"
+
+
+def train_stage(
+    run: StageRun, built: Built, *, checkpoint: Path | None, examiner: Examiner | None, console: Console
+) -> None:
+    """Train one stage and write its model.
+
+    Args:
+        run: the stage.
+        built: model and processor that it begins with.
+        checkpoint: complete checkpoint to go on from, or None.
+        examiner: asks held-out questions at every evaluation, or None.
+        console: for the progress.
+    """
+    model, processor = built
+    stage = run.stage
+    training = dataclasses.replace(stage.training, output_dir=str(run.path), report_to=[])
+    parts: Parts = {part: tuple(members) for part, members in parts_of(model).items()}
+    undecayed = set_up_learning(model, processor, stage, parts=parts)
+    bar = ProgressBar(console, stage=stage.name)
+    trainer = MustelaTrainer(
+        model,
+        setup=TrainerSetup(
+            parts=parts,
+            sampler=_sampler(run.data, training),
+            save_processor=processor.save_pretrained,
+            trained_only=_trained_only(run),
+            undecayed=undecayed,
+            examine=None if examiner is None else _examine(examiner, processor),
+        ),
+        args=training,
+        data_collator=Collator(processor.pad_token_id),
+        train_dataset=EpochView(run.data.training_set(processor, training)),
+        eval_dataset=run.data.held_out(processor, training) if training.eval_strategy != "no" else None,
+        callbacks=[LogFile(run.folder.log, stage=stage.name), bar, *_reporters(run)],
+    )
+    try:
+        trainer.train_from(checkpoint)
+    finally:
+        bar.close()
+    dtype = final_dtype(training) if run.is_last else model.dtype
+    if run.is_last:
+        save_parts(
+            trainer,
+            processor,
+            run.folder.root,
+            parts=parts,
+            projector=stage.model.tune_mm_mlp_adapter,
+            vision_tower=stage.model.save_vision_tower,
+        )
+    save_model(trainer, processor, run.model_folder, dtype=dtype)
+    if not run.is_last and training.should_save:
+        for _, path in checkpoints(run.path):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def set_up_learning(
+    model: MustelaForConditionalGeneration,
+    processor: MustelaProcessor,
+    stage: StageArguments,
+    *,
+    parts: Parts,
+) -> tuple[str, ...]:
+    """Freeze and load what the flags say.
+
+    Returns:
+        Names of parameters that must not decay: embeddings of which only the rows of new tokens learn.
+    """
+    plan = plan_freezing(stage.model, freeze_mm_mlp_adapter=stage.training.freeze_mm_mlp_adapter)
+    if stage.model.pretrain_mm_mlp_adapter is not None:
+        load_projector(model, Path(stage.model.pretrain_mm_mlp_adapter), parts=parts)
+    apply_freezing(model, plan, parts=parts)
+    if plan.language_model or not processor.settings.mm_use_im_start_end:
+        return ()
+    embedding = model.get_input_embeddings()
+    if not isinstance(embedding, nn.Embedding):
+        return ()
+    rows = processor.tokenizer.convert_tokens_to_ids([IM_START_TOKEN, IM_END_TOKEN])
+    learn_new_rows(embedding, rows)
+    return tuple(name for name, parameter in model.named_parameters() if parameter is embedding.weight)
+
+
+def describe(stage: StageArguments, data: StageData, built: Built) -> str:
+    """Write the plan of a stage: steps, sequence lengths of a sample of records, parameters, memory."""
+    model, processor = built
+    parts: Parts = {part: tuple(members) for part, members in parts_of(model).items()}
+    set_up_learning(model, processor, stage, parts=parts)
+    lengths = _lengths(data, processor, stage.training)
+    text_config: Any = model.config.get_text_config()
+    memory = estimate_memory(
+        model,
+        training=stage.training,
+        tokens=lengths.most,
+        supervised=round(lengths.most * lengths.supervised),
+        hidden_size=text_config.hidden_size,
+        layers=text_config.num_hidden_layers,
+        vocabulary=text_config.vocab_size,
+    )
+    return describe_stage(
+        stage.name,
+        plan=schedule(len(data), stage.training),
+        lengths=lengths,
+        sizes=part_sizes(model, parts=parts),
+        memory=memory,
+        model_max_length=stage.training.model_max_length,
+    )
+
+
+def _lengths(data: StageData, processor: MustelaProcessor, training: TrainingArguments) -> Lengths:
+    dataset = data.training_set(processor, training)
+    count = min(_SAMPLES_LOOKED_AT, len(dataset))
+    samples = [dataset[number * len(dataset) // count] for number in range(count)]
+    return Lengths.of(
+        [int(sample["input_ids"].shape[0]) for sample in samples],
+        [int((sample["labels"] != IGNORE_INDEX).sum()) for sample in samples],
+    )
+
+
+def _sampler(data: StageData, training: TrainingArguments) -> EpochSampler:
+    strategy: Strategy = training.train_sampling_strategy  # type: ignore[assignment]
+    grouped = strategy.startswith("group_by")
+    return EpochSampler(
+        len(data),
+        seed=training.seed if training.data_seed is None else training.data_seed,
+        strategy=strategy,
+        lengths=data.lengths() if grouped else (),
+        with_image=data.with_image() if grouped else (),
+        batch_size=training.train_batch_size * training.world_size * training.gradient_accumulation_steps,
+    )
+
+
+def _trained_only(run: StageRun) -> bool:
+    """Say whether checkpoints can do without the frozen weights, as the base model has them."""
+    return (
+        run.number == 1
+        and run.stage.model.tune_mm_mlp_adapter
+        and run.stage.model.model_name_or_path is not None
+    )
+
+
+def _examine(
+    examiner: Examiner, processor: MustelaProcessor
+) -> Callable[[nn.Module, int], Mapping[str, float]]:
+    def examine(model: Any, step: int) -> Mapping[str, float]:
+        return examiner(model, processor, step)
+
+    return examine
+
+
+def _reporters(run: StageRun) -> list[TrainerCallback]:
+    """Make the reporters that `report_to` names; tensorboard writes below the run folder."""
+    from transformers.integrations.integration_utils import (
+        TensorBoardCallback,
+        get_reporting_integration_callbacks,
+    )
+
+    made: list[TrainerCallback] = []
+    services = [service for service in run.stage.training.report_to or () if service]
+    if "tensorboard" in services and run.stage.training.process_index == 0:
+        from torch.utils.tensorboard import SummaryWriter
+
+        folder = run.folder.root / "tensorboard" / run.stage.name
+        made.append(TensorBoardCallback(SummaryWriter(log_dir=str(folder))))
+    others = [service for service in services if service != "tensorboard"]
+    return made + [callback() for callback in get_reporting_integration_callbacks(others)]
