@@ -1,0 +1,39 @@
+"""Regions of images: values, rasters, text, transforms and drawing, without torch."""
+
+from mustela.regions.boxes import box_area, box_iou
+from mustela.regions.finder import Found, FoundRegion, Rejected, find_regions
+from mustela.regions.image import FirstFrameWarning, find_image, image_size, load_image
+from mustela.regions.mask import Mask
+from mustela.regions.reading import Scale
+from mustela.regions.sampling import sample_points
+from mustela.regions.serial import region_from_json, region_to_json
+from mustela.regions.text import Clamp, dequantise, format_box, format_point, quantise
+from mustela.regions.types import Box, Point, Polygon, Region, Scribble
+
+__all__ = [
+    "Box",
+    "Clamp",
+    "FirstFrameWarning",
+    "Found",
+    "FoundRegion",
+    "Mask",
+    "Point",
+    "Polygon",
+    "Region",
+    "Rejected",
+    "Scale",
+    "Scribble",
+    "box_area",
+    "box_iou",
+    "dequantise",
+    "find_image",
+    "find_regions",
+    "format_box",
+    "format_point",
+    "image_size",
+    "load_image",
+    "quantise",
+    "region_from_json",
+    "region_to_json",
+    "sample_points",
+]

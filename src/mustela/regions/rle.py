@@ -1,0 +1,148 @@
+"""Run-length encoding of masks in the form of COCO.
+
+Counts alternate between pixels outside and inside, down the columns, beginning outside. The compressed form
+writes each count (from the fourth on: its difference to the count two before) in groups of five bits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco_mask
+
+from mustela.errors import RegionError
+
+_MAX_GROUPS = 8  # 8 x 5 bits: more than any count of an image can need
+
+
+def compress(mask: npt.NDArray[np.bool_]) -> bytes:
+    """Return the compressed counts of an `(H, W)` bool array."""
+    encoded = coco_mask.encode(np.asfortranarray(mask).view(np.uint8))
+    return bytes(encoded["counts"])
+
+
+def decompress(counts: bytes, size_hw: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Return the `(H, W)` bool array, contiguous by rows, of counts that were checked before."""
+    runs = _parse(counts)
+    inside = np.zeros(len(runs), dtype=np.bool_)
+    inside[1::2] = True
+    return np.ascontiguousarray(np.repeat(inside, runs).reshape(size_hw[1], size_hw[0]).T)
+
+
+def area(counts: bytes) -> int:
+    """Return the number of pixels inside."""
+    return int(_parse(counts)[1::2].sum())
+
+
+def bounds(counts: bytes, height: int) -> tuple[float, float, float, float] | None:
+    """Return `(x1, y1, x2, y2)` of the pixels inside, or None if there are none."""
+    runs = _parse(counts)
+    ends = np.cumsum(runs)
+    stops = ends[1::2]
+    starts = stops - runs[1::2]
+    starts, last = starts[stops > starts], stops[stops > starts] - 1
+    if len(starts) == 0:
+        return None
+    whole = starts // height != last // height  # a run that goes on in the next column touches both borders
+    top = 0 if whole.any() else int((starts % height).min())
+    bottom = height if whole.any() else int((last % height).max()) + 1
+    return float(starts[0] // height), float(top), float(last[-1] // height + 1), float(bottom)
+
+
+def check_counts(counts: bytes, size_hw: tuple[int, int]) -> None:
+    """Raise a `RegionError` unless compressed counts are well formed and fill the image exactly."""
+    _check_sum(_parse(counts), size_hw)
+
+
+def compress_counts(counts: Sequence[object], size_hw: tuple[int, int]) -> bytes:
+    """Return the compressed form of a list of counts; a `RegionError` unless they fill the image exactly."""
+    plain: list[int] = []
+    for position, count in enumerate(counts):
+        if isinstance(count, bool) or not isinstance(count, int | np.integer):
+            raise RegionError(f"RLE count {position} is {count!r}. Counts are whole numbers.")
+        plain.append(int(count))
+    if max((abs(count) for count in plain), default=0) > size_hw[0] * size_hw[1]:
+        raise RegionError(f"an RLE count is larger than the image of {size_hw[0] * size_hw[1]} pixels.")
+    _check_sum(np.asarray(plain, dtype=np.int64), size_hw)
+    encoded = coco_mask.frPyObjects({"size": list(size_hw), "counts": plain}, *size_hw)
+    return bytes(encoded["counts"])
+
+
+def read_rle(rle: Mapping[str, object]) -> tuple[tuple[int, int], bytes]:
+    """Return `(size_hw, compressed counts)` of an RLE object whose counts are a str, bytes or a list.
+
+    The input is never changed. Missing keys and sizes that aren't two whole numbers are a `RegionError`;
+    whether compressed counts fill the image is for `check_counts` to say.
+    """
+    if not isinstance(rle, Mapping) or "size" not in rle or "counts" not in rle:
+        raise RegionError(f"an RLE mask needs the keys 'size' and 'counts', got {_shorten(rle)}.")
+    size_hw = _read_size(rle["size"])
+    counts = rle["counts"]
+    if isinstance(counts, str):
+        try:
+            packed = counts.encode("ascii")
+        except UnicodeEncodeError:
+            raise RegionError(f"RLE counts {_shorten(counts)} are not in COCO's compressed form.") from None
+    elif isinstance(counts, bytes | bytearray):
+        packed = bytes(counts)
+    elif isinstance(counts, list | tuple | np.ndarray):
+        return size_hw, compress_counts(list(counts), size_hw)
+    else:
+        raise RegionError(
+            f"RLE counts are a {type(counts).__name__}. Use a string, bytes or a list of whole numbers."
+        )
+    return size_hw, packed
+
+
+def _parse(counts: bytes) -> npt.NDArray[np.int64]:
+    """Return the plain counts of compressed ones; a `RegionError` if they are malformed.
+
+    A character holds five bits, and a sixth that says whether the number goes on; the top bit of a number's
+    last character is its sign.
+    """
+    values = np.frombuffer(counts, dtype=np.uint8).astype(np.int64) - 48
+    if values.size == 0 or int(values.min()) < 0 or int(values.max()) > 63 or int(values[-1]) & 32:
+        raise RegionError(f"RLE counts {_shorten(counts)} are not in COCO's compressed form.")
+    group_ends = np.flatnonzero((values & 32) == 0)
+    group_starts = np.concatenate([[0], group_ends[:-1] + 1])
+    lengths = group_ends - group_starts + 1
+    if int(lengths.max()) > _MAX_GROUPS:
+        raise RegionError(f"RLE counts {_shorten(counts)} hold a number that is too large for any image.")
+    place = np.arange(values.size) - np.repeat(group_starts, lengths)
+    numbers: npt.NDArray[np.int64] = np.add.reduceat((values & 31) << (5 * place), group_starts)
+    negative = (values[group_ends] & 16) != 0
+    numbers = np.where(negative, numbers - (np.int64(1) << (5 * lengths)), numbers)
+    numbers[1::2] = np.cumsum(numbers[1::2])
+    numbers[2::2] = np.cumsum(numbers[2::2])
+    return numbers
+
+
+def _read_size(size: object) -> tuple[int, int]:
+    if isinstance(size, list | tuple | np.ndarray) and len(size) == 2:
+        height, width = size
+        if all(
+            isinstance(side, int | np.integer) and not isinstance(side, bool) and side >= 1 for side in size
+        ):
+            return int(height), int(width)
+    raise RegionError(
+        f"RLE size is {_shorten(size)}. It is [height, width], two whole numbers of at least 1."
+    )
+
+
+def _check_sum(counts: npt.NDArray[np.int64], size_hw: tuple[int, int]) -> None:
+    if counts.size and int(counts.min()) < 0:
+        raise RegionError("RLE counts hold a negative number.")
+    total, wanted = int(counts.sum()), math.prod(size_hw)
+    if total != wanted:
+        raise RegionError(
+            f"RLE counts add up to {total} pixels, but the mask's size [height, width] = "
+            f"[{size_hw[0]}, {size_hw[1]}] has {wanted}."
+        )
+
+
+def _shorten(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,54 @@
+"""Drawing points from the pixels of a region."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from mustela.errors import RegionError
+
+_GOLDEN = (5**0.5 - 1) / 2
+
+
+def sample_points(
+    raster: npt.NDArray[np.bool_], *, count: int, rng: np.random.Generator | None
+) -> npt.NDArray[np.float32]:
+    """Return `count` pixel centres of a region as float32 `(count, 2)` rows `(x, y)`.
+
+    `raster` is bool `(H, W)`; coordinates are pixels, a pixel's centre is its index plus 0.5. A region of
+    more pixels than `count` gives a subset without repeats; one of fewer gives all its pixels in row-major
+    order, then repeats. With `rng` the choice is random, without it (`None`) always the same and spread
+    evenly over the region. An empty raster or a `count` below 1 is a `RegionError`.
+    """
+    if raster.ndim != 2 or raster.dtype != np.bool_:
+        raise RegionError(f"a raster is a bool array (H, W), got {raster.dtype} of shape {raster.shape}.")
+    if count < 1:
+        raise RegionError(f"cannot sample {count} points; ask for at least 1.")
+    pixels = np.flatnonzero(raster)
+    total = len(pixels)
+    if total == 0:
+        raise RegionError("cannot sample points of a region that covers no pixel of the image.")
+    if total > count:
+        chosen = _spread(total, count) if rng is None else rng.choice(total, count, replace=False)
+        pixels = pixels[chosen]
+    elif total < count:
+        missing = count - total
+        again = np.arange(missing) * total // missing if rng is None else rng.integers(0, total, missing)
+        pixels = np.concatenate([pixels, pixels[again]])
+    rows, columns = np.divmod(pixels, raster.shape[1])
+    points = np.empty((count, 2), dtype=np.float32)
+    points[:, 0] = columns
+    points[:, 1] = rows
+    points += np.float32(0.5)
+    return points
+
+
+def _spread(total: int, count: int) -> npt.NDArray[np.int64]:
+    """Choose one index in each of `count` equal strata of `range(total)`, all different.
+
+    The place within a stratum follows the golden ratio: a fixed place would put all points of a box whose
+    height happens to be a multiple of `count` into one column.
+    """
+    strata = np.arange(count + 1) * total // count
+    place = np.arange(count) * _GOLDEN % 1.0
+    return strata[:-1] + (place * np.diff(strata)).astype(np.int64)

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from mustela.errors import RegionError
+from mustela.regions import Box, sample_points
+
+rasters = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=20)).filter(
+    np.any
+)
+
+
+@settings(deadline=None)
+@given(rasters, st.integers(1, 200), st.one_of(st.none(), st.integers(0, 9)))
+def test_points_are_pixel_centres_of_the_region(raster, count, seed):
+    def draw():
+        return sample_points(raster, count=count, rng=None if seed is None else np.random.default_rng(seed))
+
+    points = draw()
+    assert points.shape == (count, 2)
+    assert points.dtype == np.float32
+    assert (points % 1 == 0.5).all()
+    columns, rows = (points - 0.5).astype(int).T
+    assert raster[rows, columns].all()
+    assert (draw() == points).all()
+    total = int(raster.sum())
+    assert len(np.unique(points, axis=0)) == min(count, total)
+    if total <= count:
+        ys, xs = np.nonzero(raster)
+        assert (points[:total] == np.stack([xs, ys], axis=1) + 0.5).all()
+
+
+@pytest.mark.parametrize("height", [64, 128, 256, 512, 1024])
+def test_fixed_points_spread_over_both_axes(height):
+    points = sample_points(np.ones((height, 300), bool), count=512, rng=None)
+    for axis, side in ((0, 300), (1, height)):
+        histogram, _ = np.histogram(points[:, axis], bins=8, range=(0, side))
+        assert histogram.min() > 0.7 * 512 / 8
+        assert histogram.max() < 1.3 * 512 / 8
+
+
+def test_one_pixel_is_repeated():
+    points = sample_points(Box(3, 2, 4, 3).raster((8, 8)), count=5, rng=None)
+    assert points.tolist() == [[3.5, 2.5]] * 5
+
+
+def test_random_points_follow_the_generator():
+    raster = np.ones((40, 40), bool)
+    first = sample_points(raster, count=100, rng=np.random.default_rng(0))
+    other = sample_points(raster, count=100, rng=np.random.default_rng(1))
+    assert not (first == other).all()
+
+
+def test_impossible_samples_are_errors():
+    with pytest.raises(RegionError, match="covers no pixel"):
+        sample_points(np.zeros((4, 4), bool), count=5, rng=None)
+    with pytest.raises(RegionError, match="at least 1"):
+        sample_points(np.ones((4, 4), bool), count=0, rng=None)
+    with pytest.raises(RegionError, match="bool array"):
+        sample_points(np.ones((4, 4)), count=1, rng=None)
