@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mustela.data.jinja_layout import JinjaLayout
+from mustela.data.jinja_probe import probe_template
 from mustela.data.message import Message
 from mustela.data.prompt_text import Prompt, PromptWriter
 from mustela.data.text_layout import TextLayout
@@ -164,9 +165,6 @@ def get_template(
 def _jinja(
     name: str, source: str, *, tokenizer: PreTrainedTokenizerFast | None, image_token: str | None
 ) -> Template:
-    # jinja2 is slow to import and only chat templates need it.
-    from mustela.data.jinja_probe import probe_template
-
     if tokenizer is None:
         raise TemplateError(f"template {name!r} is a chat template and needs the tokenizer to be tried with")
     return Template(name, probe_template(source, tokenizer=tokenizer, image_token=image_token, name=name))
