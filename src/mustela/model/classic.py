@@ -15,7 +15,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from mustela.errors import ConfigError
 
-PROJECTORS = ("linear", "mlp2x_gelu")
+PROJECTORS = ("linear", "mlp2x_gelu", "mlp_downsample")
 
 # Tokens before the patches: a class token, and registers where the encoder has them.
 _CLASS_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0, "siglip2_vision_model": 0, "dinov2": 1}
@@ -43,13 +43,14 @@ class ClassicConfig(LlavaConfig):
     """Configuration of the classic composition.
 
     Attributes:
-        projector_type: ``linear`` (Ferret, LLaVA 1) or ``mlp2x_gelu`` (LLaVA 1.5).
+        projector_type: ``linear`` (Ferret, LLaVA 1), ``mlp2x_gelu`` (LLaVA 1.5) or ``mlp_downsample``: each 2 x 2
+            patches become one token, so that the language model reads a quarter of them.
         vision_feature_select_strategy: ``default`` gives the language model the patches, ``full`` also the tokens
             before them. Regions are always read from the patches.
     """
 
     model_type = "mustela_classic"
-    projector_type: Literal["linear", "mlp2x_gelu"] = "mlp2x_gelu"
+    projector_type: Literal["linear", "mlp2x_gelu", "mlp_downsample"] = "mlp2x_gelu"
 
     @property
     def grid_size(self) -> int:
@@ -63,6 +64,29 @@ class ClassicConfig(LlavaConfig):
         return int(self.vision_config.hidden_size) * layers  # type: ignore[union-attr]
 
 
+class DownsampleProjector(nn.Module):
+    """Join each 2 x 2 patches and project them to one token of the language model.
+
+    Args:
+        channels: C of the vision features.
+        hidden_size: D of the language model.
+        side: patches along one side of the picture, even.
+    """
+
+    def __init__(self, channels: int, hidden_size: int, *, side: int) -> None:
+        super().__init__()
+        self.side = side
+        self.linear_1 = nn.Linear(4 * channels, hidden_size)
+        self.act = nn.GELU()
+        self.linear_2 = nn.Linear(hidden_size, hidden_size)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Return ``(N, side * side / 4, D)`` for patches ``(N, side * side, C)``, row-major."""
+        half = self.side // 2
+        windows = patches.unflatten(1, (half, 2, half, 2)).transpose(2, 3)
+        return self.linear_2(self.act(self.linear_1(windows.flatten(3).flatten(1, 2))))
+
+
 class ClassicModel(LlavaModel):
     """Vision encoder, projector and language model without its head."""
 
@@ -73,6 +97,14 @@ class ClassicModel(LlavaModel):
         super().__init__(config)
         if config.projector_type == "linear":
             self.multi_modal_projector = nn.Linear(config.layer_width, config.text_config.hidden_size)  # type: ignore[union-attr]
+        elif config.projector_type == "mlp_downsample":
+            if config.grid_size % 2:
+                raise ConfigError(
+                    f"projector_type mlp_downsample joins 2 x 2 patches, but the tower has {config.grid_size} a side."
+                )
+            self.multi_modal_projector = DownsampleProjector(
+                config.layer_width, config.text_config.hidden_size, side=config.grid_size
+            )
         self.prefix_tokens = prefix_tokens(config.vision_config)  # type: ignore[arg-type]
 
     def select_features(self, hidden_states: tuple[Tensor, ...], *, prefix: bool) -> Tensor:

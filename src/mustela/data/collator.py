@@ -1,0 +1,71 @@
+"""Joining samples to a batch: padding, one table of pictures, one of regions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from mustela.constants import IGNORE_INDEX
+
+# What padding holds in each sequence of a sample; input_ids take the tokenizer's padding token.
+_PADDING = {"labels": float(IGNORE_INDEX), "label_weights": 0.0, "mm_token_type_ids": 0.0}
+
+
+def collate(
+    samples: Sequence[Mapping[str, Tensor]], *, pad_token_id: int, padding_side: Literal["left", "right"] = "right"
+) -> dict[str, Tensor]:
+    """Join samples to a batch.
+
+    Args:
+        samples: from :meth:`mustela.data.processor.MustelaProcessor.encode`, in any mixture of text, pictures and
+            regions.
+        pad_token_id: id that pads ``input_ids``; the attention mask comes from lengths, so it may be any token.
+        padding_side: ``right`` for training, ``left`` for generation.
+
+    Returns:
+        ``input_ids``, ``attention_mask`` (and ``labels``, ...) ``(B, T)``; ``region_points (R, P, 2)`` and
+        ``region_image (R,)``, indices into all pictures of the batch; the pictures' tensors joined along their
+        first dimension. Keys that no sample has are left out.
+    """
+    batch: dict[str, Tensor] = {}
+
+    def pad(name: str, value: float) -> Tensor:
+        return pad_sequence(
+            [sample[name] for sample in samples], batch_first=True, padding_value=value, padding_side=padding_side
+        )
+
+    batch["input_ids"] = pad("input_ids", pad_token_id)
+    batch["attention_mask"] = pad_sequence(
+        [torch.ones_like(sample["input_ids"]) for sample in samples], batch_first=True, padding_side=padding_side
+    )
+    for name, value in _PADDING.items():
+        if name in samples[0]:
+            batch[name] = pad(name, value)
+    pictures = [int(sample["num_images"]) for sample in samples]
+    with_regions = [index for index, sample in enumerate(samples) if "region_points" in sample]
+    if with_regions:
+        batch["region_points"] = torch.cat([samples[index]["region_points"] for index in with_regions])
+        batch["region_image"] = torch.cat(
+            [samples[index]["region_image"] + sum(pictures[:index]) for index in with_regions]
+        )
+    done = {"input_ids", "num_images", "region_points", "region_image", *_PADDING}
+    for name in {name for sample in samples for name in sample} - done:
+        batch[name] = torch.cat([sample[name] for sample in samples if name in sample])
+    return batch
+
+
+@dataclass(frozen=True)
+class Collator:
+    """:func:`collate` with its settings, as a DataLoader takes it."""
+
+    pad_token_id: int
+    padding_side: Literal["left", "right"] = "right"
+
+    def __call__(self, samples: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """Join samples to a batch."""
+        return collate(samples, pad_token_id=self.pad_token_id, padding_side=self.padding_side)

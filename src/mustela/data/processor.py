@@ -1,0 +1,241 @@
+"""From a rendered record and its pictures to the tensors of one sample."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import AutoProcessor
+from transformers.processing_utils import ProcessorMixin
+
+from mustela.constants import REGION_TOKEN
+from mustela.data.fitting import fit_classic, fit_of_base
+from mustela.data.message import Slot
+from mustela.data.prompt import EncodedPrompt, coordinate_digit_weights, encode_prompt, fit_rounds
+from mustela.data.render import Rendered, RenderedRegion
+from mustela.data.templates import Template
+from mustela.errors import CheckpointError, CountMismatchError
+from mustela.regions import ImageTransform, sample_points
+
+_BASE_FOLDER = "base_processor"
+_FILE = "processor_config.json"
+DigitWeights = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class ProcessorSettings:
+    """What the processor and its model must agree on; stored with the model.
+
+    Attributes:
+        region_token: the token that carries region features; None for models without a region encoder.
+        region_points: points sampled in a region.
+        sampling_geometry: as in :class:`mustela.model.MustelaConfig`. ``original`` names a pixel by its corner.
+        image_aspect_ratio: ``square_nocrop`` or ``pad``: mustela fits pictures to ``resized_image_wh``. None: the
+            base's own image processor does.
+        resized_image_wh: the picture that the vision encoder takes.
+        mm_use_im_start_end: write ``<im_start>`` and ``<im_end>`` round pictures.
+        point_clamp: how coordinates are clamped before they are written, see :func:`mustela.regions.quantise`.
+    """
+
+    region_token: str | None = REGION_TOKEN
+    region_points: int = 512
+    sampling_geometry: Literal["aligned", "original"] = "aligned"
+    image_aspect_ratio: str | None = None
+    resized_image_wh: tuple[int, int] | None = None
+    mm_use_im_start_end: bool = False
+    point_clamp: Literal["edge", "last_pixel"] = "edge"
+
+
+class MustelaProcessor:
+    """A base's processor, a template and the sampling of regions.
+
+    Args:
+        base_processor: processor of the base: tokenizer and image processor.
+        template: how conversations are written.
+        settings: see :class:`ProcessorSettings`.
+    """
+
+    def __init__(self, base_processor: ProcessorMixin, template: Template, settings: ProcessorSettings) -> None:
+        self.base_processor = base_processor
+        self.template = template
+        self.settings = settings
+        self.tokenizer = base_processor.tokenizer
+        self.image_processor = base_processor.image_processor
+        self.image_token: str = base_processor.image_token
+        self.image_token_id: int = self.tokenizer.convert_tokens_to_ids(self.image_token)
+
+    @property
+    def pad_token_id(self) -> int:
+        """Id that pads batches; any id will do, as masks come from lengths."""
+        pad = self.tokenizer.pad_token_id
+        return int(self.tokenizer.eos_token_id or 0) if pad is None else int(pad)
+
+    def with_template(self, template: Template) -> MustelaProcessor:
+        """Return the same processor writing another template."""
+        return MustelaProcessor(self.base_processor, template, self.settings)
+
+    def encode(
+        self,
+        rendered: Rendered,
+        images: Sequence[Image.Image],
+        *,
+        rng: np.random.Generator | None = None,
+        max_length: int | None = None,
+        generation: bool = False,
+        digit_weights: DigitWeights | None = None,
+    ) -> dict[str, Tensor]:
+        """Make the tensors of one sample.
+
+        Args:
+            rendered: messages and regions, see :func:`mustela.data.render.render`.
+            images: the record's pictures, RGB.
+            rng: draws the points of regions; None spreads them the same way each time.
+            max_length: ids at most; whole last rounds are dropped to keep to it.
+            generation: end where the model is to answer; no labels.
+            digit_weights: loss factors of hundreds, tens and units of coordinates in answers.
+
+        Returns:
+            ``input_ids``, ``labels`` (and ``label_weights``) ``(T,)``; ``region_points (R, P, 2)`` in 0..1 of the
+            encoded picture and ``region_image (R,)`` where there are regions; the base's image tensors;
+            ``num_images``, a scalar.
+
+        Raises:
+            RecordError: the sample can't be labelled, or not even its first round fits ``max_length``.
+            CountMismatchError: pictures and image slots differ in number.
+        """
+        slots = sum(message.count(Slot.IMAGE) for message in rendered.messages)
+        if slots != len(images):
+            raise CountMismatchError(
+                f'record "{rendered.record_id}": {slots} image slots in the text but {len(images)} images.'
+            )
+        pixels, expansions, transforms = self._encode_images(images)
+        prompt = self.template.render(
+            rendered.messages,
+            image_token=self.image_token,
+            region_token=self.settings.region_token or REGION_TOKEN,
+            add_generation_prompt=generation,
+            mm_use_im_start_end=self.settings.mm_use_im_start_end,
+        )
+        encoded = encode_prompt(
+            prompt, self.tokenizer, image_token=self.image_token, region_token=self.settings.region_token or REGION_TOKEN
+        )
+        if max_length is not None:
+            encoded = fit_rounds(encoded, [len(ids) for ids in expansions], max_length=max_length)
+        weights = coordinate_digit_weights(encoded, digit_weights) if digit_weights else None
+        sample = _expand(encoded, expansions, weights)
+        if generation:
+            sample.pop("labels")
+        sample["num_images"] = torch.tensor(len(images))
+        sample.update(pixels)
+        if "mm_token_type_ids" in self.base_processor.model_input_names:
+            sample["mm_token_type_ids"] = (sample["input_ids"] == self.image_token_id).long()
+        kept = len(encoded.region_positions)
+        if kept:
+            regions = rendered.regions[:kept]
+            sample["region_points"] = torch.stack(
+                [self._points(region, images[region.image].size, transforms[region.image], rng) for region in regions]
+            )
+            sample["region_image"] = torch.tensor([region.image for region in regions])
+        return sample
+
+    def _encode_images(
+        self, images: Sequence[Image.Image]
+    ) -> tuple[dict[str, Tensor], list[list[int]], list[ImageTransform]]:
+        """Return the base's image tensors, the ids each image slot expands to, and each picture's transform."""
+        if not images:
+            return {}, [], []
+        settings = self.settings
+        if settings.image_aspect_ratio is not None and settings.resized_image_wh is not None:
+            transforms = [
+                fit_classic(settings.image_aspect_ratio, image.size, settings.resized_image_wh) for image in images
+            ]
+            fitted = [transform.apply(image) for transform, image in zip(transforms, images, strict=True)]
+            inputs = self.image_processor(fitted, return_tensors="pt")
+        else:
+            inputs = self.image_processor(list(images), return_tensors="pt")
+            transforms = [
+                fit_of_base(self.image_processor, inputs, index, image.size) for index, image in enumerate(images)
+            ]
+        expansions = []
+        for index in range(len(images)):
+            text = self.base_processor.replace_image_token(inputs, index)
+            count = text.count(self.image_token)
+            if count * len(self.image_token) == len(text):
+                expansions.append([self.image_token_id] * count)
+            else:
+                expansions.append(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return dict(inputs), expansions, transforms
+
+    def _points(
+        self,
+        region: RenderedRegion,
+        size_wh: tuple[int, int],
+        transform: ImageTransform,
+        rng: np.random.Generator | None,
+    ) -> Tensor:
+        """Sample a region and carry its points to the encoded picture: ``(P, 2)`` in 0..1."""
+        points = sample_points(region.raster(size_wh), count=self.settings.region_points, rng=rng)
+        if self.settings.sampling_geometry == "original":
+            points -= 0.5
+        encoded = transform.points(points) / np.asarray(transform.encoded_wh)
+        return torch.from_numpy(np.clip(encoded, 0, 1).astype(np.float32))
+
+    def decode(self, ids: Sequence[int] | Tensor) -> str:
+        """Return the text of generated ids, without control tokens."""
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
+
+    def save_pretrained(self, folder: str | Path, **_: Any) -> None:
+        """Write the processor into a model's folder."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.base_processor.save_pretrained(folder / _BASE_FOLDER)
+        content = {
+            "processor_class": type(self).__name__,
+            "template": self.template.to_json(),
+            "settings": asdict(self.settings),
+        }
+        (folder / _FILE).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **_: Any) -> MustelaProcessor:
+        """Read a processor from a model's folder.
+
+        Raises:
+            CheckpointError: the folder has none.
+        """
+        file = Path(folder) / _FILE
+        if not file.is_file():
+            raise CheckpointError(f"{folder} has no mustela processor: looked for {_FILE} and {_BASE_FOLDER}/.")
+        content = json.loads(file.read_text(encoding="utf-8"))
+        size = content["settings"].pop("resized_image_wh")
+        settings = ProcessorSettings(**content["settings"])
+        if size is not None:
+            settings = replace(settings, resized_image_wh=(int(size[0]), int(size[1])))
+        base = AutoProcessor.from_pretrained(Path(folder) / _BASE_FOLDER, local_files_only=True)
+        return cls(base, Template.from_json(content["template"]), settings)
+
+
+def _expand(
+    encoded: EncodedPrompt, expansions: Sequence[Sequence[int]], weights: Sequence[float] | None
+) -> dict[str, Tensor]:
+    """Put each picture's ids in the place of its slot; what they add is unsupervised."""
+    ids = np.asarray(encoded.input_ids)
+    labels = np.asarray(encoded.labels)
+    repeats = np.ones(len(ids), dtype=np.int64)
+    places = list(encoded.image_positions)
+    repeats[places] = [len(expansion) for expansion in expansions]
+    expanded = np.repeat(ids, repeats)
+    starts = np.cumsum(repeats) - repeats
+    for place, expansion in zip(places, expansions, strict=True):
+        expanded[starts[place] : starts[place] + len(expansion)] = expansion
+    sample = {"input_ids": torch.from_numpy(expanded), "labels": torch.from_numpy(np.repeat(labels, repeats))}
+    if weights is not None:
+        sample["label_weights"] = torch.from_numpy(np.repeat(np.asarray(weights, dtype=np.float32), repeats))
+    return sample

@@ -1,0 +1,38 @@
+"""The parts of a model by name, for freezing, learning rates and reports."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import nn
+
+from mustela.model.modeling import MustelaForConditionalGeneration
+
+Part = Literal["vision_tower", "projector", "region_encoder", "language_model"]
+PARTS: tuple[Part, ...] = ("vision_tower", "projector", "region_encoder", "language_model")
+
+# First match wins; names as transformers' models use them, behind "base.model.".
+_MARKS: tuple[tuple[str, Part], ...] = (
+    ("region_encoder.", "region_encoder"),
+    ("multi_modal_projector.", "projector"),
+    ("visual.merger.", "projector"),
+    ("visual.deepstack_merger_list.", "projector"),
+    ("vision_tower.", "vision_tower"),
+    ("visual.", "vision_tower"),
+)
+
+
+def part_of(name: str) -> Part:
+    """Return the part that a parameter, named as in ``named_parameters()``, belongs to."""
+    for mark, part in _MARKS:
+        if name.startswith((mark, f"base.model.{mark}")):
+            return part
+    return "language_model"
+
+
+def parts(model: MustelaForConditionalGeneration) -> dict[Part, dict[str, nn.Parameter]]:
+    """Return the parameters of each part by name; every parameter is in exactly one."""
+    found: dict[Part, dict[str, nn.Parameter]] = {part: {} for part in PARTS}
+    for name, parameter in model.named_parameters():
+        found[part_of(name)][name] = parameter
+    return found

@@ -1,0 +1,70 @@
+"""Tokenizers: the tokens that mustela adds, and a tokenizer trained from nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from mustela.constants import IMAGE_PLACEHOLDER
+from mustela.data.templates import Template
+
+_CONTROL = re.compile(r"<\|[^|<>\s]+\|>|</?\w+>")
+
+
+def added_tokens(
+    *, region: str | None, image: str | None = IMAGE_PLACEHOLDER, patch: str | None = None, marks: Sequence[str] = ()
+) -> list[str]:
+    """List the tokens to add, in the order of the original: patch, region, picture marks; then the image token."""
+    return [token for token in (patch, region, *marks, image) if token]
+
+
+def add_tokens(tokenizer: PreTrainedTokenizerBase, tokens: Iterable[str]) -> None:
+    """Add control tokens that the tokenizer doesn't have yet, in order."""
+    known = tokenizer.get_added_vocab()
+    missing = [token for token in tokens if token not in known]
+    if missing:
+        tokenizer.add_special_tokens({"additional_special_tokens": missing}, replace_extra_special_tokens=False)
+
+
+def control_strings(template: Template) -> list[str]:
+    """List what looks like a control token in a template's text: ``<|user|>``, ``</s>``, ``<start_of_turn>``."""
+    layout = template.to_json()["layout"]
+    found: list[str] = []
+    for key, value in layout.items():
+        if key != "system":
+            for text in [value] if isinstance(value, str) else value if isinstance(value, list) else []:
+                found += _CONTROL.findall(text)
+    return list(dict.fromkeys(found))
+
+
+def train_tokenizer(
+    texts: Iterable[str], *, vocab_size: int, control_tokens: Sequence[str], end_token: str
+) -> PreTrainedTokenizerFast:
+    """Train a byte-level BPE tokenizer that gives every digit a token of its own.
+
+    Args:
+        texts: what it learns from.
+        vocab_size: tokens at most, the 256 bytes and the control tokens among them.
+        control_tokens: tokens of the template, pictures and regions.
+        end_token: what ends an answer; it is the end of sequence, padding is a token of its own.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r" ?\d| ?[^\s\d\w]|\s?[^\W\d]+|\s"), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<|pad|>", *dict.fromkeys([end_token, *control_tokens])]
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=end_token, pad_token="<|pad|>")
