@@ -2,13 +2,14 @@
 
 from mustela.data.shapes.scene import Scene, Thing, draw_scene
 from mustela.data.shapes.world import World, load_world, world_names
-from mustela.data.shapes.write import WrittenFile, write_shapes
+from mustela.data.shapes.write import WrittenFile, WrittenSet, write_shapes
 
 __all__ = [
     "Scene",
     "Thing",
     "World",
     "WrittenFile",
+    "WrittenSet",
     "draw_scene",
     "load_world",
     "world_names",

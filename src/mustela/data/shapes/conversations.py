@@ -1,4 +1,4 @@
-"""Conversations about one scene: which rounds go together so that no answer can be read off an earlier turn."""
+"""Conversations: rounds that go together, as none gives away the answer of a later one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Conversation = list[Round]
 
 
 def naming(scene: Scene, world: World, rng: np.random.Generator) -> list[Conversation]:
-    """First stage: a mark, a name, nothing else; as few conversations as hold every object without repeats."""
+    """First stage: a mark, a name, nothing else, for every object; no name comes twice in a conversation."""
     left = [
         ask_name(scene, world, rng, _mark(scene, thing, rng), task="refer_short")
         for thing in _shuffled(scene, rng)
@@ -46,7 +46,11 @@ def detection(scene: Scene, world: World, rng: np.random.Generator) -> list[Conv
 def mixture(scene: Scene, world: World, rng: np.random.Generator) -> list[Conversation]:
     """Last stage: all tasks in full sentences, five conversations a picture."""
     return [
-        _fill([], (ask_name(scene, world, rng, _mark(scene, thing, rng)) for thing in _shuffled(scene, rng)), limit=4),
+        _fill(
+            [],
+            (ask_name(scene, world, rng, _mark(scene, thing, rng)) for thing in _shuffled(scene, rng)),
+            limit=4,
+        ),
         _fill([], (ask_place(scene, world, rng, words) for words in place_words(scene, rng)), limit=3),
         [ask_everything(scene, world, rng)],
         _presences(scene, world, rng),
@@ -84,7 +88,7 @@ def _presences(scene: Scene, world: World, rng: np.random.Generator) -> Conversa
 
 
 def _medley(scene: Scene, world: World, rng: np.random.Generator) -> Conversation:
-    """Different tasks in random order, each about objects that no other round of the conversation speaks of."""
+    """Different tasks in random order, each about objects that no other round speaks of."""
     rounds: Conversation = []
     for task in rng.permutation(["refer", "ground", "presence", "count", "relation"]):
         candidates: Iterable[Round]
@@ -114,7 +118,7 @@ def _relation(scene: Scene, world: World, rng: np.random.Generator, things: list
 
 
 def _mark(scene: Scene, thing: Thing, rng: np.random.Generator) -> Mark:
-    """A training mark: half of the boxes and points carry the object's mask, so that both ways are learned."""
+    """A training mark; half of the boxes and points carry the object's mask, to learn both ways."""
     return mark_thing(scene, thing, rng, with_mask=bool(rng.random() < 0.5))
 
 

@@ -59,7 +59,7 @@ def freeform(scene: Scene, world: World, rng: np.random.Generator) -> list[Conve
 def _matching_regions(
     couple: tuple[Thing, Thing], kind: MarkKind, rng: np.random.Generator
 ) -> list[dict[str, Any]] | None:
-    """Two regions of one kind, one on each object, that have about the same box; None where none were found."""
+    """Two regions of one kind, one on each object, with about the same box; None if none were found."""
     left, top, right, bottom = _union(couple[0].box, couple[1].box)
     patches = [thing.mask[top:bottom, left:right] for thing in couple]
     boxes = [_shifted(thing.box, -left, -top) for thing in couple]
@@ -75,13 +75,15 @@ def _matching_regions(
         elif box_iou(tight_box(parts[0]), tight_box(parts[1])) < SAME_BOX_IOU:
             continue
         elif kind == "mask":
-            return [{"type": "mask", **encode_mask(_on_picture(part, couple[0], (left, top)))} for part in parts]
+            return [
+                {"type": "mask", **encode_mask(_on_picture(part, couple[0], (left, top)))} for part in parts
+            ]
         elif kind == "polygon":
             return [polygon_region(trace_outline(part, stride=2), corner_xy=(left, top)) for part in parts]
         else:
             strokes = _matching_strokes(parts, rng)
             if strokes is not None:
-                return [scribble_region(stroke + (left, top), rng) for stroke in strokes]
+                return [scribble_region(stroke + np.array([left, top]), rng) for stroke in strokes]
     return None
 
 
@@ -121,9 +123,7 @@ def _on_picture(part: BoolArray, thing: Thing, corner_xy: tuple[int, int]) -> Bo
     return full
 
 
-def _union(
-    first: tuple[int, int, int, int], second: tuple[int, int, int, int]
-) -> tuple[int, int, int, int]:
+def _union(first: tuple[int, int, int, int], second: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
     return (
         min(first[0], second[0]),
         min(first[1], second[1]),

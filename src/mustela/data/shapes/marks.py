@@ -1,4 +1,4 @@
-"""Marks: the ways a person points at an object (box, point, scribble, lasso, painted mask), as region JSON."""
+"""Marks: ways to point at an object (box, point, scribble, lasso, painted mask), as region JSON."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pycocotools import mask as coco_mask
 
 from mustela.data.shapes.contours import trace_outline
 from mustela.data.shapes.scene import BoolArray, Scene, Thing, tight_box
 from mustela.data.shapes.strokes import draw_stroke, inner_pixel
+from mustela.regions import Mask
 
 MarkKind = Literal["box", "point", "scribble", "polygon", "mask"]
 MARK_KINDS: tuple[MarkKind, ...] = ("box", "point", "scribble", "polygon", "mask")
@@ -69,7 +69,7 @@ def mark_pixels(pixels: BoolArray, kind: MarkKind, rng: np.random.Generator) -> 
         x, y = inner_pixel(patch, rng)
         return {"type": "point", "xy": [left + x + 0.5, top + y + 0.5]}
     if kind == "scribble":
-        return scribble_region(draw_stroke(patch, rng, turns=3) + (left, top), rng)
+        return scribble_region(draw_stroke(patch, rng, turns=3) + np.array([left, top]), rng)
     rings = [_lasso(patch, rng)] if rng.random() < 0.5 else trace_outline(patch)
     return polygon_region(rings, corner_xy=(left, top))
 
@@ -79,11 +79,16 @@ def scribble_region(points: npt.NDArray[np.float64], rng: np.random.Generator) -
     return {"type": "scribble", "points": np.round(points, 1).tolist(), "width": int(rng.integers(2, 5))}
 
 
-def polygon_region(rings: Sequence[Sequence[Sequence[float]]], *, corner_xy: tuple[int, int]) -> dict[str, Any]:
+def polygon_region(
+    rings: Sequence[Sequence[Sequence[float]]], *, corner_xy: tuple[int, int]
+) -> dict[str, Any]:
     """Region JSON of rings of (x, y) corners on a patch whose top left pixel is `corner_xy`."""
     return {
         "type": "polygon",
-        "rings": [[round(float(side + corner_xy[axis]), 1) for corner in ring for axis, side in enumerate(corner)] for ring in rings],
+        "rings": [
+            [round(float(side + corner_xy[axis]), 1) for corner in ring for axis, side in enumerate(corner)]
+            for ring in rings
+        ],
     }
 
 
@@ -105,8 +110,7 @@ def _has_rival(scene: Scene, thing: Thing) -> bool:
 
 def encode_mask(mask: BoolArray) -> dict[str, Any]:
     """COCO's compressed RLE of a mask (H, W), with the counts as text."""
-    encoded = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {"size": [int(side) for side in encoded["size"]], "counts": encoded["counts"].decode("ascii")}
+    return Mask.from_array(mask).to_rle()
 
 
 def _lasso(pixels: BoolArray, rng: np.random.Generator) -> list[list[float]]:

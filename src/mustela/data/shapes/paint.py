@@ -16,7 +16,7 @@ _BACKGROUND_KINDS = ("plain", "gradient", "stripes", "blobs", "noise", "plain", 
 
 
 def paint_background(rng: np.random.Generator, *, size_wh: tuple[int, int], rgb: Rgb) -> FloatArray:
-    """A quiet backdrop round one colour: plain, gradient, stripes, soft blobs or grain; float (H, W, 3), 0..255."""
+    """A quiet backdrop round one colour (plain, gradient, stripes, blobs, grain): float (H, W, 3), 0..255."""
     width, height = size_wh
     kind = _BACKGROUND_KINDS[rng.integers(len(_BACKGROUND_KINDS))]
     base = np.array(rgb, dtype=np.float64)
@@ -83,7 +83,7 @@ def blend(
     rgb: npt.ArrayLike,
     border_rgb: npt.ArrayLike,
 ) -> None:
-    """Paint a shape's patch over `picture` (H, W, 3) in place: `rgb` inside, `border_rgb` along the outline."""
+    """Paint a patch over `picture` (H, W, 3) in place: `rgb` inside, `border_rgb` along the outline."""
     left, top = corner_xy
     height, width = fill.shape
     target = picture[top : top + height, left : left + width]

@@ -49,9 +49,7 @@ def ask_place(scene: Scene, world: World, rng: np.random.Generator, words: Descr
     return _boxes_round(scene, world, "ground", task, question, found, [words])
 
 
-def ask_everything(
-    scene: Scene, world: World, rng: np.random.Generator, *, task: str = "detect"
-) -> Round:
+def ask_everything(scene: Scene, world: World, rng: np.random.Generator, *, task: str = "detect") -> Round:
     """Dense detection: every object's name and box, in raster order."""
     return _boxes_round(
         scene, world, "detect", task, phrase(world, task, rng), list(scene.things), [Description(None, None)]
@@ -66,7 +64,7 @@ def ask_presence(
     *,
     earlier: Sequence[Round] = (),
 ) -> Round:
-    """Presence, yes or no with equal odds: the present object `name`, or something absent that looks like it."""
+    """Presence, yes or no with equal odds: the present `name`, or something absent that is like it."""
     present = bool(rng.random() < 0.5)
     words = name if present else _absent(scene, world, rng, name, earlier)
     return Round(
@@ -94,9 +92,7 @@ def ask_count(scene: Scene, world: World, rng: np.random.Generator, words: Descr
     )
 
 
-def ask_relation(
-    scene: Scene, world: World, rng: np.random.Generator, first: Mark, second: Mark
-) -> Round:
+def ask_relation(scene: Scene, world: World, rng: np.random.Generator, first: Mark, second: Mark) -> Round:
     """A yes/no question about two marked objects, about a relation that is clear to the eye."""
     judged = relations(scene, first.thing, second.thing)
     wanted = bool(rng.random() < 0.5)
@@ -184,7 +180,7 @@ def _boxes_round(
 def _absent(
     scene: Scene, world: World, rng: np.random.Generator, name: Description, earlier: Sequence[Round]
 ) -> Description:
-    """A name that no object has, like `name` in colour or shape; half of the time both are seen, but not together."""
+    """A name that no object has, like `name` in colour or shape; often both are seen, not together."""
     said = [words for done in earlier for words in done.descriptions]
     alike = [Description(shape.name, name.colour) for shape in world.shapes]
     alike += [Description(name.shape, colour.name) for colour in world.colours]

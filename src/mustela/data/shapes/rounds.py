@@ -23,7 +23,7 @@ class Description:
         return self.shape in (None, thing.shape.name) and self.colour in (None, thing.colour.name)
 
     def overlaps(self, other: Description) -> bool:
-        """Whether one of the two is a special case of the other, so that knowing one says something of the other."""
+        """Whether one is a special case of the other: knowing one then says something of the other."""
         return (
             (self.shape is None or other.shape in (None, self.shape))
             and (self.colour is None or other.colour in (None, self.colour))
@@ -37,8 +37,8 @@ class Description:
 class Round:
     """A question and its answer.
 
-    Regions stand in the texts as `<bbox_locationN>`, N counting within each text. `descriptions` are the words
-    used for objects; `things` are the numbers of all objects that the round points at, boxes or describes.
+    Regions stand in the texts as `<bbox_locationN>`, N counting within each text. `descriptions` are the
+    words used for objects; `things` are the numbers of all objects that it points at, boxes or describes.
     """
 
     task: str
@@ -51,7 +51,7 @@ class Round:
 
 
 def compatible(candidate: Round, earlier: list[Round]) -> bool:
-    """Whether `earlier` rounds say nothing of what `candidate` asks: no common object and no related words."""
+    """Whether `earlier` rounds say nothing of what `candidate` asks: no common object, no related words."""
     return all(
         not (candidate.things & done.things)
         and not any(a.overlaps(b) for a in candidate.descriptions for b in done.descriptions)

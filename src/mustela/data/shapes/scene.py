@@ -113,7 +113,7 @@ def _picture_size(rng: np.random.Generator) -> tuple[int, int]:
 
 
 def _choose_kinds(world: World, rng: np.random.Generator, *, count: int) -> list[tuple[Shape, Colour]]:
-    """Draw kinds; half of the scenes draw from few shapes and colours, so that kinds repeat and half-match."""
+    """Draw kinds; half of the scenes use few shapes and colours, so that kinds repeat or half-match."""
     few = rng.random() < 0.5
     shapes = rng.permutation(len(world.shapes))[: 3 if few else None]
     colours = rng.permutation(len(world.colours))[: 3 if few else None]
@@ -160,7 +160,7 @@ def _place(
 def _propose(
     placed: list[_Placed], rng: np.random.Generator, *, size_wh: tuple[int, int]
 ) -> tuple[_Placed | None, tuple[float, float], float]:
-    """A place for the next object: free, or on top of, inside or across the rim of an earlier one (the host)."""
+    """A place for the next object: free, or on top of, inside or across the rim of a host."""
     width, height = size_wh
     unit = min(width, height)
     host = placed[int(rng.integers(len(placed)))] if placed and rng.random() < 0.4 else None
@@ -194,7 +194,7 @@ def _visible_enough(visible: BoolArray, area: int) -> bool:
 
 
 def _choose_background(world: World, rng: np.random.Generator, inks: list[Rgb]) -> Rgb:
-    """A background that none of the objects' colours comes near; else the one with the largest least distance."""
+    """A background that none of the objects' colours comes near, or the one that is farthest from them."""
     order = [world.backgrounds[index] for index in rng.permutation(len(world.backgrounds))]
     for rgb in order:
         if all(_distance(rgb, ink) > 165.0 for ink in inks):

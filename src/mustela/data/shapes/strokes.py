@@ -24,7 +24,7 @@ def shrink(mask: BoolArray) -> BoolArray:
 
 
 def inner_pixel(mask: BoolArray, rng: np.random.Generator, *, depth: int = 4) -> tuple[int, int]:
-    """A random pixel (x, y) of a mask, up to `depth` pixels away from the mask's edge where it is thick enough."""
+    """A random pixel (x, y) of a mask, up to `depth` pixels inside its edge where it is thick enough."""
     inner = mask
     for _ in range(depth):
         shrunk = shrink(inner)
@@ -37,7 +37,7 @@ def inner_pixel(mask: BoolArray, rng: np.random.Generator, *, depth: int = 4) ->
 
 
 def draw_stroke(mask: BoolArray, rng: np.random.Generator, *, turns: int) -> FloatArray:
-    """A stroke (N, 2) of pixel centres (x, y) that stays on the mask: 2 to `turns` + 1 points, straight between."""
+    """A stroke that stays on the mask: (N, 2) pixel centres (x, y), N from 2 to `turns` + 1."""
     inner = shrink(mask)
     if not inner.any():
         inner = mask
@@ -57,7 +57,7 @@ def draw_stroke(mask: BoolArray, rng: np.random.Generator, *, turns: int) -> Flo
 
 
 def connected_part(mask: BoolArray, rng: np.random.Generator) -> BoolArray:
-    """A mask's connected part that holds a random pixel of it, at half the resolution (every second pixel)."""
+    """The connected part of a mask round a random pixel of it, at half the resolution."""
     coarse = mask[::_STRIDE, ::_STRIDE]
     rows, columns = np.nonzero(coarse)
     if not len(rows):
@@ -68,7 +68,7 @@ def connected_part(mask: BoolArray, rng: np.random.Generator) -> BoolArray:
 
 
 def span_stroke(part: BoolArray, rng: np.random.Generator) -> FloatArray:
-    """A stroke (N, 2) through a `connected_part`, from side to side and from top to bottom, in full pixels."""
+    """A stroke (N, 2) that spans a `connected_part` from side to side and top to bottom, in full pixels."""
     rows, columns = np.nonzero(part)
     tips = [int(columns.argmin()), int(rows.argmin()), int(columns.argmax()), int(rows.argmax())]
     first = int(rng.integers(4))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,8 @@ class World:
     backgrounds: tuple[Rgb, ...]
     thing: tuple[str, str]
     phrasings: dict[str, dict[str, list[str] | str]]
+    digest: str
+    """Short fingerprint of the world's file and of the phrasings."""
 
 
 def world_names() -> tuple[str, ...]:
@@ -58,11 +61,13 @@ def load_world(name_or_path: str | Path, *, phrasings: str | Path | None = None)
         path = Path(name_or_path)
     if not path.is_file():
         raise ConfigError(
-            f"There is no world {str(name_or_path)!r}: give one of {', '.join(world_names())} or the path of a JSON file."
+            f"There is no world {str(name_or_path)!r}: give one of {', '.join(world_names())}, "
+            "or the path of a JSON file."
         )
     wording = Path(phrasings) if phrasings is not None else _FOLDER / "phrasings.json"
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        texts = path.read_bytes(), wording.read_bytes()
+        raw = json.loads(texts[0])
         return World(
             name=raw["name"],
             shapes=tuple(
@@ -72,7 +77,8 @@ def load_world(name_or_path: str | Path, *, phrasings: str | Path | None = None)
             colours=tuple(Colour(item["name"], _rgb(item["rgb"])) for item in raw["colours"]),
             backgrounds=tuple(_rgb(item) for item in raw["backgrounds"]),
             thing=(raw["thing"][0], raw["thing"][1]),
-            phrasings=json.loads(wording.read_text(encoding="utf-8")),
+            phrasings=json.loads(texts[1]),
+            digest=f"{zlib.crc32(b''.join(texts)):08x}",
         )
     except (KeyError, ValueError, TypeError, IndexError) as error:
         raise ConfigError(
