@@ -8,21 +8,27 @@ from mustela.regions.reading import Scale
 from mustela.regions.sampling import sample_points
 from mustela.regions.serial import region_from_json, region_to_json
 from mustela.regions.text import Clamp, dequantise, format_box, format_point, quantise
+from mustela.regions.transform import CenterCrop, Identity, Pad, Stretch, Transform
 from mustela.regions.types import Box, Point, Polygon, Region, Scribble
 
 __all__ = [
     "Box",
+    "CenterCrop",
     "Clamp",
     "FirstFrameWarning",
     "Found",
     "FoundRegion",
+    "Identity",
     "Mask",
+    "Pad",
     "Point",
     "Polygon",
     "Region",
     "Rejected",
     "Scale",
     "Scribble",
+    "Stretch",
+    "Transform",
     "box_area",
     "box_iou",
     "dequantise",

@@ -108,15 +108,19 @@ def read_mask(source: ImageSource, *, exif: bool = True) -> npt.NDArray[np.bool_
         try:
             image.load()
             upright = _upright(image) if exif else image
-            if upright.mode == "P" and not upright.has_transparency_data:
-                return np.asarray(upright) != 0
-            if upright.has_transparency_data:
-                return np.greater_equal(np.asarray(upright.convert("RGBA"))[..., 3], 128)
-            levels = np.asarray(upright).astype(np.float64)
+            transparent = upright.has_transparency_data
+            pixels = np.asarray(upright.convert("RGBA").getchannel("A") if transparent else upright)
         except _DECODE_ERRORS as error:
             raise ImageError(f"{label}: damaged image ({_reason(error)}).") from error
-        levels = levels.max(axis=2) if levels.ndim == 3 else levels
-        return np.asarray(levels > max(float(levels.max()), 0.0) / 2)
+    if transparent:
+        threshold = 127.0
+    elif image.mode == "P":
+        threshold = 0.0
+    else:
+        pixels = pixels.max(axis=2) if pixels.ndim == 3 else pixels
+        threshold = max(float(pixels.max()), 0.0) / 2
+    inside: npt.NDArray[np.bool_] = pixels.astype(np.float64) > threshold
+    return inside
 
 
 def find_image(

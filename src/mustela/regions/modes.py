@@ -16,7 +16,8 @@ def to_rgb(image: Image.Image, *, background: tuple[int, int, int]) -> Image.Ima
     if image.mode.startswith("I") or image.mode == "F":
         return _scale_levels(image)
     if image.has_transparency_data:
-        picture = image.convert("RGBA")
+        straight = image.convert("LA") if image.mode == "La" else image
+        picture = straight.convert("RGBA")
         canvas = Image.new("RGBA", picture.size, (*background, 255))
         return Image.alpha_composite(canvas, picture).convert("RGB")
     if image.mode == "LAB":
