@@ -90,7 +90,11 @@ def _presences(scene: Scene, world: World, rng: np.random.Generator) -> Conversa
 def _medley(scene: Scene, world: World, rng: np.random.Generator) -> Conversation:
     """Different tasks in random order, each about objects that no other round speaks of."""
     rounds: Conversation = []
-    for task in rng.permutation(["refer", "ground", "presence", "count", "relation"]):
+    tasks = rng.permutation(["refer", "ground", "presence", "count", "relation"]).tolist()
+    if rng.random() < 0.6:
+        # It needs two objects, which are rarely left when it comes last.
+        tasks.sort(key=lambda task: task != "relation")
+    for task in tasks:
         candidates: Iterable[Round]
         free = [
             thing
