@@ -99,7 +99,7 @@ def test_the_picture_goes_where_its_points_go(transform):
         weights = encoded[top:bottom, left:right]
         found_x = (weights.sum(0) * (np.arange(left, right) + 0.5)).sum() / weights.sum()
         found_y = (weights.sum(axis=1) * (np.arange(top, bottom) + 0.5)).sum() / weights.sum()
-        # The window is cut at whole pixels and the picture at 8 bits: a tenth of an encoded pixel is their noise.
+        # The window is cut at whole pixels and the picture at 8 bits: their noise is a tenth of a pixel.
         assert np.allclose([found_x, found_y], transform.points([[x, y]])[0], atol=0.1)
 
 

@@ -1,6 +1,7 @@
 """Regions of images: values, rasters, text, transforms and drawing, without torch."""
 
 from mustela.regions.boxes import box_area, box_iou
+from mustela.regions.draw import draw_regions
 from mustela.regions.finder import Found, FoundRegion, Rejected, find_regions
 from mustela.regions.image import FirstFrameWarning, find_image, image_size, load_image
 from mustela.regions.mask import Mask
@@ -32,6 +33,7 @@ __all__ = [
     "box_area",
     "box_iou",
     "dequantise",
+    "draw_regions",
     "find_image",
     "find_regions",
     "format_box",

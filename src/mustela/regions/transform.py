@@ -88,7 +88,7 @@ class _Fit:
         return _gather(mask_hw, grid, self.source_wh)
 
     def visible(self, xy: npt.ArrayLike) -> BoolArray:
-        """Say of points `(N, 2)` in source pixels whether they are in the image and in the encoded picture."""
+        """Say of points `(N, 2)` in source pixels whether they are in both pictures, bool `(N,)`."""
         source = _as_points(xy)
         in_source = (source >= 0) & (source < np.array(self.source_wh))
         encoded = self.points(source)
@@ -281,5 +281,6 @@ def _gather(mask_hw: BoolArray, grid: FloatArray, size_wh: Size) -> BoolArray:
 
 def _wrong_size(what: str, got_wh: Size, wanted_wh: Size) -> RegionError:
     return RegionError(
-        f"{what} is {got_wh[0]} wide x {got_wh[1]} high, this transform is for {wanted_wh[0]} x {wanted_wh[1]}."
+        f"{what} is {got_wh[0]} wide x {got_wh[1]} high, "
+        f"this transform is for {wanted_wh[0]} x {wanted_wh[1]}."
     )
