@@ -3,7 +3,7 @@
 from mustela.regions.boxes import box_area, box_iou
 from mustela.regions.draw import draw_regions
 from mustela.regions.finder import Found, FoundRegion, Rejected, find_regions
-from mustela.regions.image import FirstFrameWarning, find_image, image_size, load_image
+from mustela.regions.image import FirstFrameWarning, image_size, load_image
 from mustela.regions.mask import Mask
 from mustela.regions.reading import Scale
 from mustela.regions.sampling import sample_points
@@ -34,7 +34,6 @@ __all__ = [
     "box_iou",
     "dequantise",
     "draw_regions",
-    "find_image",
     "find_regions",
     "format_box",
     "format_point",

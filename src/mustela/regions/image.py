@@ -123,39 +123,6 @@ def read_mask(source: ImageSource, *, exif: bool = True) -> npt.NDArray[np.bool_
     return inside
 
 
-def find_image(
-    folder: str | os.PathLike[str],
-    name: str,
-    *,
-    allow_outside: bool = False,
-    follow_symlinks: bool = True,
-) -> Path:
-    """Return the path of the image `name` in `folder`, after checking that it stays there.
-
-    Names come from data files, which are not trusted: absolute names and names that climb out of the folder
-    by `..` are an `ImageError` unless `allow_outside`; `sub/../1.jpg` stays inside and is fine. Links are
-    followed wherever they lead, as folders of links to a data disk are common; with `follow_symlinks=False` a
-    link out of the folder is refused too. A file that doesn't exist (upper and lower case count) is an
-    `ImageError` that names the full path.
-    """
-    root = Path(os.path.abspath(folder))  # noqa: PTH100  (`resolve` would follow links, which is a choice here)
-    if "\0" in name or not name:
-        raise ImageError(f"image name {name!r} is not a file name.")
-    path = Path(os.path.normpath(root / name))
-    if not allow_outside and not path.is_relative_to(root):
-        raise ImageError(
-            f"image {name!r} lies outside the image folder {root}. "
-            "Use names inside the folder, or set allow_outside if the data file is trusted."
-        )
-    if not follow_symlinks and not allow_outside and not path.resolve().is_relative_to(root.resolve()):
-        raise ImageError(
-            f"image {name!r} is a link out of the image folder {root}, and follow_symlinks is off."
-        )
-    if not path.is_file():
-        raise ImageError(f"image not found: {path}")
-    return path
-
-
 def _label(source: ImageSource, name: str | None) -> str:
     if name is not None:
         return name
