@@ -3,19 +3,141 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mustela.cli.command import Subparsers, add_command
 from mustela.errors import ConfigError
 
+if TYPE_CHECKING:
+    from mustela.evaluate.runner import Progress
+
 __all__ = ["add_parser", "run"]
+
+_DESCRIPTION = """\
+Ask a model every question of a data file, each in a conversation of its own, and write a folder with
+
+  predictions.jsonl  every question and answer; an interrupted evaluation goes on here
+  metrics.json       referring, grounding, presence ... with chance levels and 95 % intervals
+  report.html        one page with tables, training curves and pictures
+
+MODEL is a model's folder, a run's folder, or the name of a model that comes with mustela.
+"""
 
 
 def add_parser(subparsers: Subparsers) -> None:
     """Register `mustela evaluate`."""
-    add_command(subparsers, "evaluate", summary="measure a model on a data file", run=run)
+    parser = add_command(
+        subparsers, "evaluate", summary="measure a model on a data file", run=run, description=_DESCRIPTION
+    )
+    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument(
+        "--data", required=True, metavar="FILE", help="JSON or JSONL with questions and answers"
+    )
+    parser.add_argument(
+        "--image_folder", metavar="DIR", help="where the image paths begin (default: the folder of FILE)"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        help="where to write (default: the run's folder, else evaluation-MODEL-FILE here)",
+    )
+    parser.add_argument(
+        "--batch_size", type=int, default=16, metavar="N", help="questions at a time (default: 16)"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N questions")
+    parser.add_argument(
+        "--max_new_tokens", type=int, default=256, metavar="N", help="longest answer in tokens (default: 256)"
+    )
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: an accelerator if there is one)")
+    parser.add_argument("--seed", type=int, default=0, help="of intervals, chance levels and drawn pictures")
+    parser.add_argument("--overwrite", action="store_true", help="replace another evaluation in the folder")
+    parser.add_argument("--title", help="heading of the report (default: the model's name)")
+    parser.add_argument(
+        "--compare",
+        metavar="DIR",
+        help="an earlier evaluation of the same questions; writes compare.html as well",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Not there yet."""
-    del args
-    raise ConfigError("mustela evaluate is not there yet")
+    """Evaluate, write the report and print the main numbers."""
+    data = Path(args.data)
+    if not data.is_file():
+        raise ConfigError(f"--data {data}: there is no such file.")
+    if args.batch_size < 1 or (args.limit is not None and args.limit < 1) or args.max_new_tokens < 1:
+        raise ConfigError("--batch_size, --limit and --max_new_tokens are at least 1.")
+    from mustela.data import read_records
+    from mustela.evaluate import evaluate, write_comparison, write_report
+    from mustela.model.loading import load_model, resolve_model_path
+
+    model_folder = resolve_model_path(args.model)
+    run_dir = _run_folder(model_folder)
+    out = Path(args.out) if args.out else _default_out(model_folder, run_dir, data)
+    images = Path(args.image_folder) if args.image_folder else data.parent
+    model, processor = load_model(model_folder, device=args.device)
+    with _progress() as progress:
+        metrics = evaluate(
+            model,
+            processor,
+            read_records(data),
+            out_dir=out,
+            image_folder=images,
+            batch_size=args.batch_size,
+            limit=args.limit,
+            max_new_tokens=args.max_new_tokens,
+            overwrite=args.overwrite,
+            seed=args.seed,
+            about={"model": str(args.model), "data": str(args.data)},
+            progress=progress,
+        )
+    print(summary(metrics))
+    title = args.title or (run_dir or model_folder).name
+    report = write_report(out, image_folder=images, run_dir=run_dir, title=title, seed=args.seed)
+    print(f"report: {report}")
+    if args.compare:
+        page = write_comparison(
+            args.compare, out, image_folder=images, out=out / "compare.html", run_dir=run_dir, seed=args.seed
+        )
+        print(f"before and after: {page}")
+
+
+def summary(metrics: Mapping[str, Any]) -> str:
+    """Return the main numbers as a plain table."""
+    from mustela.evaluate.sections import headline
+
+    lines = [f"{'':24}{'score':>8}  {'95 % interval':>15}  {'blindly':>8}  {'questions':>9}"]
+    for row in headline(metrics):
+        level = "-" if row.level is None else f"{100 * row.level:.1f} %"
+        bounds = f"{100 * row.low:.1f} - {100 * row.high:.1f}"
+        lines.append(f"{row.name:24}{100 * row.value:>6.1f} %  {bounds:>15}  {level:>8}  {row.n:>9}")
+    return "\n".join(lines)
+
+
+def _run_folder(model_folder: Path) -> Path | None:
+    """Return the training run that a model's folder belongs to, if it does."""
+    run_dir = model_folder.parent
+    return run_dir if model_folder.name == "final" and (run_dir / "log.jsonl").is_file() else None
+
+
+def _default_out(model_folder: Path, run_dir: Path | None, data: Path) -> Path:
+    return run_dir or Path(f"evaluation-{model_folder.name}-{data.stem}")
+
+
+@contextmanager
+def _progress() -> Iterator[Progress | None]:
+    """Show a bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("questions"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("questions", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

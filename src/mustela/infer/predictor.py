@@ -1,0 +1,173 @@
+"""The predictor: load a model once, encode a picture once, ask many questions about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from mustela.data.message import Message, Slot
+from mustela.data.processor import MustelaProcessor
+from mustela.data.render import Rendered, RenderOptions
+from mustela.errors import RegionError
+from mustela.infer.generation import MAX_NEW_TOKENS, encode_pictures, generate_texts
+from mustela.infer.query import Exchange, ImageInput, Query, default_options, render_query
+from mustela.model import ImageFeatures, MustelaForConditionalGeneration
+from mustela.model.loading import load_model
+from mustela.regions import FoundRegion, Region, draw_regions, find_regions, load_image
+
+ASKED_COLOR = (37, 99, 235)
+ANSWERED_COLOR = (234, 88, 12)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model said.
+
+    `regions` are the boxes and points found in `text`, in pixels of the picture. `prompt` is the user's turn
+    as the model read it, without its control tokens.
+    """
+
+    text: str
+    regions: tuple[FoundRegion, ...]
+    prompt: str
+    query: Query
+    image: Image.Image | None = None
+
+    @property
+    def exchange(self) -> Exchange:
+        """This round as the history of the next question."""
+        return Exchange(self.query.text, self.query.regions, self.text)
+
+    def draw(self) -> Image.Image:
+        """Return the picture with the question's regions and the answer's boxes.
+
+        Raises RegionError without one.
+        """
+        if self.image is None:
+            raise RegionError("there is no picture to draw on: the question was asked without an image.")
+        asked = len(self.query.regions)
+        labels = [f"region {number}" if asked > 1 else "region" for number in range(1, asked + 1)]
+        labels += [found.phrase.strip() or "answer" for found in self.regions]
+        colors = [ASKED_COLOR] * asked + [ANSWERED_COLOR] * len(self.regions)
+        shapes = [*self.query.regions, *(found.region for found in self.regions)]
+        return draw_regions(self.image, shapes, labels=labels, colors=colors)
+
+
+class Predictor:
+    """A model ready to answer.
+
+    >>> predictor = Predictor.from_pretrained("runs/shapes-tiny/final")
+    >>> predictor.set_image("scene.jpg")
+    >>> predictor.ask("What is <region>?", regions=[Box(10, 20, 60, 80)]).text
+    """
+
+    def __init__(
+        self,
+        model: MustelaForConditionalGeneration,
+        processor: MustelaProcessor,
+        *,
+        options: RenderOptions | None = None,
+    ) -> None:
+        self.model = model.eval()
+        self.processor = processor
+        self.options = options or default_options(processor)
+        self._image: Image.Image | None = None
+        self._features: ImageFeatures | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls, path: str | Path, *, device: str | torch.device | None = None, dtype: torch.dtype = torch.float32
+    ) -> Predictor:
+        """Load a model's or a run's folder, or a model that comes with mustela by its name.
+
+        See `load_model`.
+        """
+        model, processor = load_model(path, device=device, dtype=dtype)
+        return cls(model, processor)
+
+    def set_image(self, image: ImageInput) -> None:
+        """Choose the picture of the questions that follow and encode it.
+
+        Raises ImageError if it can't be read.
+        """
+        self._image = load_image(image)
+        alone = Rendered("image", (Message("user", (Slot.IMAGE,)),), ())
+        sample = self.processor.encode(alone, [self._image], rng=None, generation=True)
+        self._features = encode_pictures(self.model, [sample])
+
+    def ask(
+        self,
+        text: str,
+        *,
+        regions: Sequence[Region] = (),
+        history: Sequence[Exchange] = (),
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        **generation: Any,
+    ) -> Answer:
+        """Answer a question about the picture of `set_image`, or a question about none.
+
+        Args:
+            text: the question; `<region>` stands for the regions in their order, or `<region1>`, `<region2>`
+                ... for them by number. Anything else is plain text, control strings of the model included.
+            regions: in pixels of the picture.
+            history: earlier rounds about the same picture, `answer.exchange` of each.
+            max_new_tokens: the longest answer.
+            generation: further arguments of transformers' `generate`. Without any the answer is greedy.
+
+        Raises:
+            CountMismatchError: numbers of placeholders and regions differ.
+        """
+        query = Query(self._image, text, tuple(regions), tuple(history))
+        rendered = render_query(query, self._size_wh, options=self.options)
+        images = [] if self._image is None else [self._image]
+        sample = self.processor.encode(rendered, images, rng=None, generation=True)
+        said = generate_texts(
+            self.model,
+            self.processor,
+            [sample],
+            image_features=self._features,
+            max_new_tokens=max_new_tokens,
+            **generation,
+        )
+        return self._answer(said[0], query, rendered, self._image)
+
+    def ask_many(
+        self,
+        queries: Sequence[Query],
+        *,
+        batch_size: int = 8,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        **generation: Any,
+    ) -> list[Answer]:
+        """Answer questions about any pictures in batches; the answers are those of asking one by one."""
+        answers: list[Answer] = []
+        for start in range(0, len(queries), batch_size):
+            batch = queries[start : start + batch_size]
+            images = [None if query.image is None else load_image(query.image) for query in batch]
+            rendered = [
+                render_query(query, None if image is None else image.size, options=self.options)
+                for query, image in zip(batch, images, strict=True)
+            ]
+            samples = [
+                self.processor.encode(item, [] if image is None else [image], rng=None, generation=True)
+                for item, image in zip(rendered, images, strict=True)
+            ]
+            said = generate_texts(
+                self.model, self.processor, samples, max_new_tokens=max_new_tokens, **generation
+            )
+            answers += [self._answer(*row) for row in zip(said, batch, rendered, images, strict=True)]
+        return answers
+
+    @property
+    def _size_wh(self) -> tuple[int, int] | None:
+        return None if self._image is None else self._image.size
+
+    @staticmethod
+    def _answer(text: str, query: Query, rendered: Rendered, image: Image.Image | None) -> Answer:
+        found = () if image is None else find_regions(text, image.size).regions
+        return Answer(text, found, rendered.messages[-1].plain_text.strip(), query, image)

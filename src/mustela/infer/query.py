@@ -1,0 +1,124 @@
+"""Questions as a person writes them, and how they become messages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from mustela.data.message import Message, Slot
+from mustela.data.processor import MustelaProcessor
+from mustela.data.render import Rendered, RenderedRegion, RenderOptions
+from mustela.errors import CountMismatchError, RegionError
+from mustela.regions import Point, Region, format_box, format_point
+
+ImageInput = str | Path | Image.Image
+_PLACEHOLDER = re.compile(r"<region(\d*)>")
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """An earlier question with its answer; `question` has `<region>` placeholders for its `regions`."""
+
+    question: str
+    regions: tuple[Region, ...]
+    answer: str
+
+
+@dataclass(frozen=True)
+class Query:
+    """One question of a batch: `image` may be a path, a Pillow image or None; regions are in its pixels."""
+
+    image: ImageInput | None
+    text: str
+    regions: tuple[Region, ...] = ()
+    history: tuple[Exchange, ...] = ()
+
+
+def default_options(processor: MustelaProcessor) -> RenderOptions:
+    """Return how regions are written for a model outside training.
+
+    As it was trained, boxes always as boxes.
+    """
+    settings = processor.settings
+    return RenderOptions(
+        box_input="box", add_region_feature=settings.region_token is not None, clamp=settings.point_clamp
+    )
+
+
+def render_query(query: Query, size_wh: tuple[int, int] | None, *, options: RenderOptions) -> Rendered:
+    """Return the messages of a question with its history; `size_wh` is its picture's, None without one.
+
+    Raises CountMismatchError when placeholders and regions don't add up, RegionError for regions without a
+    picture.
+    """
+    rounds = [(item.question, item.regions) for item in query.history] + [(query.text, query.regions)]
+    messages: list[Message] = []
+    regions: list[RenderedRegion] = []
+    for number, (text, shown) in enumerate(rounds):
+        start: tuple[str | Slot, ...] = (Slot.IMAGE, "\n") if number == 0 and size_wh is not None else ()
+        parts = list(_question_parts(text, shown, size_wh, options, regions))
+        messages.append(Message("user", (*start, *parts)))
+        if number < len(query.history):
+            messages.append(Message("assistant", (query.history[number].answer,)))
+    return Rendered("question", tuple(messages), tuple(regions))
+
+
+def _question_parts(
+    text: str,
+    regions: Sequence[Region],
+    size_wh: tuple[int, int] | None,
+    options: RenderOptions,
+    shown: list[RenderedRegion],
+) -> Iterator[str | Slot]:
+    """Yield the text with coordinates and slots in the place of its placeholders.
+
+    Append to `shown` per slot.
+    """
+    numbers = _placeholder_numbers(text, len(regions))
+    if regions and size_wh is None:
+        raise RegionError(f"{len(regions)} regions but no picture: choose one with set_image first.")
+    position = 0
+    for match, number in zip(_PLACEHOLDER.finditer(text), numbers, strict=True):
+        yield text[position : match.start()]
+        position = match.end()
+        region = regions[number]
+        if size_wh is not None and not (options.no_coor and options.add_region_feature):
+            yield _coordinates(region, size_wh, options)
+        if options.add_region_feature:
+            if not options.no_coor:
+                yield " "
+            yield Slot.REGION
+            shown.append(RenderedRegion(region))
+    yield text[position:]
+
+
+def _placeholder_numbers(text: str, regions: int) -> list[int]:
+    """Return the region index of every placeholder of a text."""
+    written = [match[1] for match in _PLACEHOLDER.finditer(text)]
+    if all(not number for number in written):
+        if len(written) != regions:
+            raise CountMismatchError(
+                f"the question has {len(written)} <region> placeholders but {regions} regions were given. "
+                f"Write one <region> for each, or <region1>, <region2> ... to use one several times: {text!r}"
+            )
+        return list(range(regions))
+    if "" in written:
+        raise CountMismatchError(f"use either <region> or <region1>, <region2> ..., not both: {text!r}")
+    named = {int(number) for number in written}
+    if named != set(range(1, regions + 1)):
+        names = ", ".join(f"<region{number}>" for number in sorted(named))
+        raise CountMismatchError(
+            f"the question names {len(named)} regions ({names}) but {regions} were given; "
+            f"they are counted from 1: {text!r}"
+        )
+    return [int(number) - 1 for number in written]
+
+
+def _coordinates(region: Region, size_wh: tuple[int, int], options: RenderOptions) -> str:
+    if isinstance(region, Point):
+        return format_point((region.x, region.y), size_wh, clamp=options.clamp)
+    return format_box(region.bounds_xyxy(), size_wh, clamp=options.clamp)
