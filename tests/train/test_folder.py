@@ -13,6 +13,7 @@ from mustela.train.folder import (
     RunFolder,
     append_json,
     check_resumable,
+    check_run,
     checkpoints,
     is_complete,
     mark_complete,
@@ -77,14 +78,17 @@ def test_rotation_spares_the_best(tmp_path):
 def test_a_folder_goes_on_only_with_the_same_settings(tmp_path):
     folder = RunFolder(tmp_path / "run")
     config = {"learning_rate": 1e-3, "stages": [{"name": "a", "max_steps": 3}], "dataloader_num_workers": 0}
+    check_run(folder, config, overwrite=False)
     open_run(folder, config, overwrite=False)
     assert yaml.safe_load(folder.config.read_text("utf-8")) == config
-    open_run(folder, {**config, "dataloader_num_workers": 4}, overwrite=False)
-    with pytest.raises(ConfigError, match=r"learning_rate: 0\.001 there, 0\.002 now.*--overwrite_output_dir"):
-        open_run(folder, {**config, "learning_rate": 2e-3}, overwrite=False)
-    with pytest.raises(ConfigError, match=r"stages\.0\.max_steps: 3 there, 4 now"):
-        open_run(folder, {**config, "stages": [{"name": "a", "max_steps": 4}]}, overwrite=False)
+    # Nothing has been trained yet: any settings will do.
+    check_run(folder, {**config, "learning_rate": 2e-3}, overwrite=False)
     checkpoint(folder.root, 3)
+    check_run(folder, {**config, "dataloader_num_workers": 4}, overwrite=False)
+    with pytest.raises(ConfigError, match=r"learning_rate: 0\.001 there, 0\.002 now.*--overwrite_output_dir"):
+        check_run(folder, {**config, "learning_rate": 2e-3}, overwrite=False)
+    with pytest.raises(ConfigError, match=r"stages\.0\.max_steps: 3 there, 4 now"):
+        check_run(folder, {**config, "stages": [{"name": "a", "max_steps": 4}]}, overwrite=False)
     (folder.root / "notes.txt").write_text("mine", encoding="utf-8")
     open_run(folder, {**config, "learning_rate": 2e-3}, overwrite=True)
     assert sorted(path.name for path in folder.root.iterdir()) == ["config.yaml", "notes.txt"]
@@ -94,7 +98,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     checkpoint(tmp_path, 3)
     for overwrite in (False, True):
         with pytest.raises(ConfigError, match="not of this run"):
-            open_run(RunFolder(tmp_path), {}, overwrite=overwrite)
+            check_run(RunFolder(tmp_path), {}, overwrite=overwrite)
     assert newest_checkpoint(tmp_path) is not None
 
 

@@ -134,7 +134,7 @@ class DataArguments:
         default=None, metadata={"help": "tile grids for high-resolution images"}
     )
 
-    box_format: Literal["xyxy", "xywh", "norm1"] = field(
+    box_format: Literal["xyxy", "xywh", "norm1", "norm1000"] = field(
         default="xyxy", metadata={"help": "what box numbers in the files mean"}
     )
     on_bad_record: Literal["error", "skip"] = field(
@@ -143,10 +143,14 @@ class DataArguments:
     on_bad_image: Literal["error", "skip"] = field(
         default="error", metadata={"help": "what to do with an image that cannot be read"}
     )
-    size_policy: Literal["error", "file", "rescale"] = field(
+    size_policy: Literal["error", "scale"] = field(
         default="error",
-        metadata={"help": "where record and file disagree on the size: stop, believe the file, or rescale"},
+        metadata={"help": "where record and file disagree on the size: stop, or scale the regions"},
     )
+    check_images: Literal["none", "size", "decode"] = field(
+        default="size", metadata={"help": "how closely pictures are looked at before training"}
+    )
+    absolute_paths: bool = field(default=False, metadata={"help": "allow absolute image paths in records"})
     data_cache_dir: str | None = field(
         default=None, metadata={"help": "folder of the memory-mapped tables made from record files"}
     )
@@ -154,11 +158,14 @@ class DataArguments:
         default_factory=list,
         metadata={"help": "loss weights of the digits of a coordinate, e.g. 1 0.3 0.03; off when empty"},
     )
-    augment_flip: float = field(
+    augment_flip: float = field(default=0.0, metadata={"help": "chance to mirror an image with its regions"})
+    augment_turn: float = field(
         default=0.0,
-        metadata={"help": "chance to mirror an image with its regions (not where texts say left/right)"},
+        metadata={"help": "chance of a quarter or half turn, for images without an upright position"},
     )
-    augment_crop: float = field(default=0.0, metadata={"help": "chance to crop an image round its regions"})
+    augment_color: float = field(
+        default=0.0, metadata={"help": "brightness, contrast and saturation change by up to this factor"}
+    )
 
     eval_data_path: list[str] = field(
         default_factory=list,

@@ -33,10 +33,10 @@ def _warmup_ratio(old: str, value: Any) -> Translation:
 
 def _fsdp(old: str, value: Any) -> Translation:
     """Split the old list of options ("full_shard auto_wrap") into the switch and its configuration."""
-    words = [] if isinstance(value, bool) else _text(value).split()
+    words = [] if value is None or isinstance(value, bool) else _text(value).split()
     if value is True or [word.lower() for word in words] in (["true"], ["yes"], ["1"]):
         return {"fsdp": True}, ""
-    if value is False or not words or [word.lower() for word in words] in (["false"], ["no"], ["0"]):
+    if not words or [word.lower() for word in words] in (["false"], ["no"], ["0"]):
         return {"fsdp": False}, ""
     config: dict[str, Any] = {}
     for word in words:

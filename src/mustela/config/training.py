@@ -76,16 +76,25 @@ class TrainingArguments(transformers.TrainingArguments):
     def __post_init__(self) -> None:
         """Fit the settings to this machine, then let `transformers` check them."""
         if self.tf32 and not is_torch_tf32_available():
-            logger.warning("--tf32 needs an NVIDIA GPU of the Ampere generation or later: left out here.")
+            _warn("--tf32 needs an NVIDIA GPU of the Ampere generation or later: left out here.")
             self.tf32 = None
         if (self.bf16 or self.bf16_full_eval) and not self.use_cpu and not is_torch_bf16_gpu_available():
             self.use_cpu = not _has_accelerator()
+        if self.label_names is None:
+            # Left alone, Trainer takes every argument of the model with "label" in its name for a label.
+            self.label_names = ["labels"]
         if self.use_cpu:
             self.dataloader_pin_memory = False
         if self.fsdp and int(os.environ.get("WORLD_SIZE", "1")) == 1:
-            logger.warning("--fsdp shards a model over several processes, and there is one: left out here.")
+            _warn("--fsdp shards a model over several processes, and there is one: left out here.")
             self.fsdp = None
         super().__post_init__()
+
+
+def _warn(message: str) -> None:
+    # Every process of a distributed run comes here.
+    if os.environ.get("RANK", "0") == "0":
+        logger.warning(message)
 
 
 def _has_accelerator() -> bool:

@@ -141,28 +141,40 @@ def rotate(folder: Path, *, keep: int | None, protect: Path | None = None) -> No
         shutil.rmtree(path, ignore_errors=True)
 
 
-def open_run(folder: RunFolder, config: Mapping[str, Any], *, overwrite: bool) -> None:
-    """Make the run folder, or make sure that the run in it is the one that is asked for.
+def check_run(folder: RunFolder, config: Mapping[str, Any], *, overwrite: bool) -> None:
+    """Make sure that what a run folder holds belongs to the run that is asked for; changes nothing.
 
     Raises:
-        ConfigError: the folder holds a run with other settings, or files of something else.
+        ConfigError: the folder holds a run with other settings, or models of another origin.
     """
-    if overwrite and folder.config.is_file():
-        _delete_run(folder)
-    if folder.config.is_file():
-        changed = differences(yaml.safe_load(folder.config.read_text("utf-8")), config)
-        if changed:
-            raise ConfigError(
-                f"{folder.root} holds a run with other settings ({'; '.join(changed[:5])}). "
-                "Take another --output_dir, or --overwrite_output_dir to delete that run and start over."
-            )
-    elif checkpoints(folder.root) or folder.final.exists():
+    if not _has_progress(folder):
+        return
+    if not folder.config.is_file():
         raise ConfigError(
             f"{folder.root} holds a model or checkpoints that are not of this run (there is no config.yaml). "
             "Take another --output_dir."
         )
+    changed = differences(yaml.safe_load(folder.config.read_text("utf-8")), config)
+    if changed and not overwrite:
+        raise ConfigError(
+            f"{folder.root} holds a run with other settings ({'; '.join(changed[:5])}). "
+            "Take another --output_dir, or --overwrite_output_dir to delete that run and start over."
+        )
+
+
+def open_run(folder: RunFolder, config: Mapping[str, Any], *, overwrite: bool) -> None:
+    """Make the run folder and write the settings; deletes an earlier run if it is to be overwritten."""
+    if folder.config.is_file() and (overwrite or not _has_progress(folder)):
+        _delete_run(folder)
     folder.root.mkdir(parents=True, exist_ok=True)
     write_text(folder.config, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+
+
+def _has_progress(folder: RunFolder) -> bool:
+    stages = list(folder.root.glob("stage-*"))
+    return folder.final.exists() or any(
+        checkpoints(path) or (path / "final").exists() for path in [folder.root, *stages]
+    )
 
 
 def differences(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[str]:

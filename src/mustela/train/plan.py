@@ -12,6 +12,7 @@ from mustela.config.training import TrainingArguments
 from mustela.train.freezing import PartSize
 
 _GIB = 2**30
+_MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,10 @@ def estimate_memory(
     return Memory(weights, gradients, states * gradients, activations + logits)
 
 
+def _size(count: int) -> str:
+    return f"{count / _GIB:.1f} GiB" if count >= _GIB else f"{count / _MIB:.1f} MiB"
+
+
 def describe_stage(
     name: str,
     *,
@@ -148,8 +153,8 @@ def describe_stage(
     lines.append(f"  {'all':<16}{total:>16,}{learning:>16,}")
     if memory is not None:
         lines.append(
-            f"  memory: about {memory.total / _GIB:.2f} GiB a device (weights {memory.weights / _GIB:.2f}, "
-            f"gradients {memory.gradients / _GIB:.2f}, optimizer {memory.optimizer / _GIB:.2f}, "
-            f"activations {memory.activations / _GIB:.2f})"
+            f"  memory: about {_size(memory.total)} a device (weights {_size(memory.weights)}, "
+            f"gradients {_size(memory.gradients)}, optimizer {_size(memory.optimizer)}, "
+            f"activations {_size(memory.activations)})"
         )
     return "\n".join(lines)

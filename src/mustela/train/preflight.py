@@ -75,6 +75,8 @@ def check_data_paths(data: DataArguments) -> None:
                 raise RecordError(
                     f"--{name}image_folder {folder}: there is no such folder. (In {Path.cwd()}.)"
                 )
+        if name and len(folders) > 1:
+            raise ConfigError("--eval_image_folder: the held-out files share one folder; give one.")
         if len(folders) > 1:
             _same_number(folders, files, f"{name}image_folder", f"{name}data_path")
 

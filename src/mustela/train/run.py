@@ -21,6 +21,7 @@ from mustela.train.environment import environment
 from mustela.train.folder import (
     RunFolder,
     check_resumable,
+    check_run,
     is_complete,
     newest_checkpoint,
     open_run,
@@ -94,6 +95,8 @@ def run_stages(
     console.quiet = console.quiet or not is_main
     if not is_main:
         transformers.logging.set_verbosity_error()
+    # Its bars for reading and writing single files would tear ours apart.
+    transformers.logging.disable_progress_bar()
     for note in notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     check_stages(stages, from_scratch=from_scratch is not None)
@@ -103,13 +106,15 @@ def run_stages(
         data = [load_data(stage) for stage in stages]
         _print_plan(stages, data, from_scratch=from_scratch, console=console)
         return RunResult(folder, finished=False, trained=False)
-    if is_main:
-        open_run(folder, config, overwrite=first.overwrite_output_dir)
-    _wait(first)
-    if folder.is_finished:
+    overwrite = first.overwrite_output_dir
+    check_run(folder, config, overwrite=overwrite)
+    if folder.is_finished and not overwrite:
         console.print(f"{folder.root} is finished: its model is in {folder.final}.", highlight=False)
         return RunResult(folder, finished=True, trained=False)
     data = [load_data(stage) for stage in stages]
+    if is_main:
+        open_run(folder, config, overwrite=overwrite)
+    _wait(first)
     if is_main:
         _describe_start(folder, stages, data, console=console)
     runs = [

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from accelerate.data_loader import DataLoaderAdapter
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Sampler
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from mustela.config.training import TrainingArguments
@@ -78,6 +79,19 @@ class MustelaTrainer(transformers.Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         return self.setup.sampler
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Make the loader, which draws its workers' seeds from numbers of its own.
+
+        Otherwise dropout would depend on how often a loader starts: once in an epoch, or once for all with
+        persistent workers.
+        """
+        loader: DataLoader[Any] = super().get_train_dataloader()
+        generator = torch.Generator().manual_seed(self.args.seed)
+        loader.generator = generator
+        if isinstance(loader, DataLoaderAdapter):
+            loader.base_dataloader.generator = generator
+        return loader
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Make the optimizer with our parameter groups."""
@@ -175,6 +189,13 @@ class MustelaTrainer(transformers.Trainer):
             load_trained(target, trained)
         else:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Report what a checkpoint lacks, except names of tied tensors, which are saved once."""
+        model: Any = self.model
+        tied = set(model.all_tied_weights_keys)
+        load_result.missing_keys[:] = [name for name in load_result.missing_keys if name not in tied]
+        super()._issue_warnings_after_load(load_result)
 
     def train_from(self, checkpoint: Path | None) -> float:
         """Train, from a checkpoint if one is given; returns the mean training loss of this call.

@@ -1,0 +1,198 @@
+"""From data arguments to what a stage trains on and is measured on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import Subset
+
+from mustela.config import DataArguments, ModelArguments
+from mustela.config.training import StageArguments, TrainingArguments
+from mustela.constants import LOCATION_PATTERN
+from mustela.data.augment import Augmentation
+from mustela.data.check import CheckOptions
+from mustela.data.dataset import RecordDataset, RecordSource
+from mustela.data.processor import DigitWeights, MustelaProcessor
+from mustela.data.record import Record
+from mustela.data.render import RenderOptions
+from mustela.train.records import Files, open_files
+
+_TEXTS_FOR_A_TOKENIZER = 50_000
+_PLACEHOLDER = re.compile(LOCATION_PATTERN)
+
+
+@dataclass(frozen=True)
+class StageData:
+    """Checked records of a stage, and how they are shown.
+
+    Args:
+        files: the training records, mixed.
+        held_out_files: the held-out records, or None.
+        arguments: of the data.
+        options: how regions are written into texts.
+    """
+
+    files: Files
+    held_out_files: Files | None
+    arguments: DataArguments
+    options: RenderOptions
+
+    def __len__(self) -> int:
+        return len(self.files.source)
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """What was read, skipped and why."""
+        made: dict[str, Any] = {"train": self.files.report}
+        if self.held_out_files is not None:
+            made["held_out"] = self.held_out_files.report
+        return made
+
+    @property
+    def table(self) -> str:
+        """The mixture, as a table."""
+        return self.files.table
+
+    def training_set(self, processor: MustelaProcessor, training: TrainingArguments) -> RecordDataset:
+        """Make the training samples."""
+        data = self.arguments
+        augmentation = Augmentation(flip=data.augment_flip, turn=data.augment_turn, color=data.augment_color)
+        return RecordDataset(
+            self.files.source,
+            processor,
+            options=self.options,
+            seed=training.seed if training.data_seed is None else training.data_seed,
+            max_length=training.model_max_length,
+            digit_weights=_digit_weights(data),
+            augmentation=augmentation if augmentation != Augmentation() else None,
+            on_bad_image=data.on_bad_image,
+        )
+
+    def held_out(self, processor: MustelaProcessor, training: TrainingArguments) -> Subset[Any] | None:
+        """Make the samples that the loss is measured on: some of the held-out records, evenly spread."""
+        if self.held_out_files is None:
+            return None
+        source = self.held_out_files.source
+        dataset = RecordDataset(
+            source,
+            processor,
+            options=self.options,
+            seed=training.seed,
+            train=False,
+            max_length=training.model_max_length,
+            on_bad_image=self.arguments.on_bad_image,
+        )
+        count = min(self.arguments.eval_records, len(source))
+        return Subset(dataset, [number * len(source) // count for number in range(count)])
+
+    def lengths(self) -> list[int]:
+        """Return a rough length of every sample, for grouping: the characters of its turns."""
+        return [sum(len(turn.text) for turn in record.turns) for record in _records(self.files.source)]
+
+    def with_image(self) -> list[bool]:
+        """Say of every sample whether it has an image."""
+        return [bool(record.images) for record in _records(self.files.source)]
+
+
+def load_data(stage: StageArguments) -> StageData:
+    """Read and check all records of a stage.
+
+    Raises:
+        RecordError: records that are not valid, all faults in one message, unless they are to be skipped.
+        ConfigError: the options contradict each other.
+    """
+    data = stage.data
+    options = check_options(data)
+    files = open_files(
+        data.data_path,
+        data.image_folder,
+        multiples=data.data_multiple,
+        options=options,
+        on_bad_record=data.on_bad_record,
+        cache_dir=data.data_cache_dir,
+        seed=stage.training.seed if stage.training.data_seed is None else stage.training.data_seed,
+    )
+    return StageData(files, _open_held_out(data), data, render_options(stage.model, data))
+
+
+def held_out_records(data: DataArguments) -> list[Record]:
+    """Read the held-out records; an empty list without `eval_data_path`."""
+    files = _open_held_out(data)
+    return [] if files is None else list(_records(files.source))
+
+
+def held_out_folder(data: DataArguments) -> Path | None:
+    """Return the image folder of the held-out records."""
+    folders = data.eval_image_folder or data.image_folder[:1]
+    return Path(folders[0]) if folders else None
+
+
+def _open_held_out(data: DataArguments) -> Files | None:
+    if not data.eval_data_path:
+        return None
+    folder = held_out_folder(data)
+    return open_files(
+        data.eval_data_path,
+        [] if folder is None else [str(folder)],
+        multiples=[],
+        options=check_options(data),
+        on_bad_record=data.on_bad_record,
+        cache_dir=data.data_cache_dir,
+        seed=0,
+    )
+
+
+def check_options(data: DataArguments) -> CheckOptions:
+    """Collect how records are read and checked."""
+    return CheckOptions(
+        box_format=data.box_format,
+        size_policy=data.size_policy,
+        images=data.check_images,
+        absolute_paths=data.absolute_paths,
+    )
+
+
+def render_options(model: ModelArguments, data: DataArguments) -> RenderOptions:
+    """Collect how regions are written into texts."""
+    has_feature = model.add_region_feature if model.region_encoder is None else model.region_encoder != "none"
+    return RenderOptions(
+        point_input_sample=data.point_input_sample,
+        refer_previous_point=data.refer_previous_point,
+        no_coor=model.no_coor,
+        add_region_feature=has_feature,
+        clamp="last_pixel" if model.sampling_geometry == "original" else "edge",
+        box_input=data.box_input,
+    )
+
+
+def tokenizer_texts(data: Sequence[StageData]) -> Iterator[str]:
+    """Yield texts of all stages for a tokenizer to learn from, coordinates in place of placeholders."""
+    seen: set[tuple[str, ...]] = set()
+    left = _TEXTS_FOR_A_TOKENIZER
+    for stage in data:
+        key = tuple(stage.arguments.data_path)
+        if key in seen:
+            continue
+        seen.add(key)
+        for record in _records(stage.files.source):
+            if left <= 0:
+                return
+            left -= 1
+            for turn in record.turns:
+                yield _PLACEHOLDER.sub("[0, 1, 2, 3]", turn.text)
+
+
+def _records(source: RecordSource) -> Iterator[Record]:
+    for index in range(len(source)):
+        yield source[index][0]
+
+
+def _digit_weights(data: DataArguments) -> DigitWeights | None:
+    if not data.coordinate_digit_weights:
+        return None
+    hundreds, tens, units = data.coordinate_digit_weights
+    return hundreds, tens, units
