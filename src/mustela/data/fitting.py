@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from mustela.errors import ConfigError
-from mustela.regions import CenterCrop, Identity, ImageTransform, Pad, Stretch
+from mustela.regions import CenterCrop, Identity, Transform, Pad, Stretch
 
 ASPECT_RATIOS = ("square_nocrop", "pad")
 
 
-def fit_classic(image_aspect_ratio: str, size_wh: tuple[int, int], encoder_wh: tuple[int, int]) -> ImageTransform:
+def fit_classic(image_aspect_ratio: str, size_wh: tuple[int, int], encoder_wh: tuple[int, int]) -> Transform:
     """Return the transform from a picture to the classic composition's encoder.
 
     Args:
@@ -34,7 +34,7 @@ def fit_classic(image_aspect_ratio: str, size_wh: tuple[int, int], encoder_wh: t
     raise ConfigError(f"image_aspect_ratio is {image_aspect_ratio!r}. Choose one of: {choices}.")
 
 
-def fit_of_base(image_processor: Any, image_inputs: Mapping[str, Any], index: int, size_wh: tuple[int, int]) -> ImageTransform:
+def fit_of_base(image_processor: Any, image_inputs: Mapping[str, Any], index: int, size_wh: tuple[int, int]) -> Transform:
     """Read off how a base's image processor fitted picture number ``index``.
 
     Args:

@@ -22,7 +22,7 @@ from mustela.data.prompt import EncodedPrompt, coordinate_digit_weights, encode_
 from mustela.data.render import Rendered, RenderedRegion
 from mustela.data.templates import Template
 from mustela.errors import CheckpointError, CountMismatchError
-from mustela.regions import ImageTransform, sample_points
+from mustela.regions import Transform, sample_points
 
 _BASE_FOLDER = "base_processor"
 _FILE = "processor_config.json"
@@ -128,6 +128,10 @@ class MustelaProcessor:
         )
         if max_length is not None:
             encoded = fit_rounds(encoded, [len(ids) for ids in expansions], max_length=max_length)
+            kept_images = len(encoded.image_positions)
+            if kept_images < len(images):
+                images = images[:kept_images]
+                pixels, expansions, transforms = self._encode_images(images)
         weights = coordinate_digit_weights(encoded, digit_weights) if digit_weights else None
         sample = _expand(encoded, expansions, weights)
         if generation:
@@ -147,7 +151,7 @@ class MustelaProcessor:
 
     def _encode_images(
         self, images: Sequence[Image.Image]
-    ) -> tuple[dict[str, Tensor], list[list[int]], list[ImageTransform]]:
+    ) -> tuple[dict[str, Tensor], list[list[int]], list[Transform]]:
         """Return the base's image tensors, the ids each image slot expands to, and each picture's transform."""
         if not images:
             return {}, [], []
@@ -177,7 +181,7 @@ class MustelaProcessor:
         self,
         region: RenderedRegion,
         size_wh: tuple[int, int],
-        transform: ImageTransform,
+        transform: Transform,
         rng: np.random.Generator | None,
     ) -> Tensor:
         """Sample a region and carry its points to the encoded picture: ``(P, 2)`` in 0..1."""

@@ -209,7 +209,13 @@ def build_on_base(
         region_points=regions.points,
         sampling_geometry=regions.geometry,
     )
-    return model, MustelaProcessor(base_processor, get_template(version, tokenizer=tokenizer), settings)
+    template = get_template(
+        version,
+        tokenizer=tokenizer,
+        image_token=base_processor.image_token,
+        chat_template=base_processor.chat_template if version == "auto" else None,
+    )
+    return model, MustelaProcessor(base_processor, template, settings)
 
 
 def _marks(classic: ClassicSettings) -> tuple[str, ...]:
@@ -281,5 +287,5 @@ def _finish(
         resized_image_wh=classic.image_wh,
         mm_use_im_start_end=classic.use_im_start_end,
     )
-    template = get_template(version, tokenizer=tokenizer)
+    template = get_template(version, tokenizer=tokenizer, image_token=IMAGE_PLACEHOLDER)
     return _wrap(base, tokenizer, regions), MustelaProcessor(base_processor, template, settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from mustela.constants import IMAGE_PLACEHOLDER
@@ -25,8 +25,15 @@ def add_tokens(tokenizer: PreTrainedTokenizerBase, tokens: Iterable[str]) -> Non
     """Add control tokens that the tokenizer doesn't have yet, in order."""
     known = tokenizer.get_added_vocab()
     missing = [token for token in tokens if token not in known]
-    if missing:
-        tokenizer.add_special_tokens({"additional_special_tokens": missing}, replace_extra_special_tokens=False)
+    # All but the image token swallow the blanks round them, as the original's tokenizer made them do.
+    tokenizer.add_tokens(
+        [
+            AddedToken(token, special=True, normalized=False, lstrip=strip, rstrip=strip)
+            for token in missing
+            for strip in [token != IMAGE_PLACEHOLDER]
+        ],
+        special_tokens=True,
+    )
 
 
 def control_strings(template: Template) -> list[str]:
