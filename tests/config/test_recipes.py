@@ -1,5 +1,7 @@
 """Recipes: precedence, stages, presets, mistakes."""
 
+from pathlib import Path
+
 import pytest
 
 from mustela.config import preset_names, read_recipe, resolve
@@ -7,6 +9,7 @@ from mustela.config.training import all_fields, build_arguments
 from mustela.errors import ConfigError
 
 FIELDS = all_fields()
+RECIPES = Path(__file__).parents[2] / "recipes"
 
 
 @pytest.fixture
@@ -106,6 +109,8 @@ def test_an_unknown_preset_names_the_nearest():
             read_recipe("shapes-tni")
 
 
-@pytest.mark.parametrize("name", preset_names())
-def test_presets_parse(name):
-    assert build_arguments(resolve([name], FIELDS))
+@pytest.mark.parametrize("name", [*preset_names(), *(str(path) for path in sorted(RECIPES.glob("*.yaml")))])
+def test_presets_and_recipes_parse(name):
+    settings = resolve([name, "--use_cpu"], FIELDS)
+    assert not settings.notes
+    assert build_arguments(settings)

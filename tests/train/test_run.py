@@ -226,6 +226,17 @@ def test_a_missing_package_is_named_with_its_extra(runs, scratch, monkeypatch):
         runs("run", scratch, ["--report_to", "no_such_service"])
 
 
+def test_samples_that_are_too_long_are_counted(runs, scratch, shapes, tmp_path):
+    records = json.loads((shapes / "train_refer.json").read_text("utf-8"))
+    for record in records[::2]:
+        record["conversations"][1]["value"] = "a blue star. " * 400
+    (tmp_path / "long.json").write_text(json.dumps(records), encoding="utf-8")
+    runs("run", {**scratch, "data_path": [str(tmp_path / "long.json")]})
+    report = json.loads((runs.root / "run" / "data_report.json").read_text("utf-8"))
+    assert report["train"]["skipped_in_training"]["too_long"] > 0
+    assert "Samples replaced by the next" in runs.console
+
+
 def test_digits_can_weigh_less(runs, scratch, shapes):
     recipe = {**scratch, "data_path": [str(shapes / "train_detect.json")], "max_steps": 1}
     runs("even", recipe)

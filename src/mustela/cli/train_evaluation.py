@@ -59,7 +59,7 @@ def evaluate_run(run: RunFolder, stage: StageArguments) -> None:
     is_main = stage.training.process_index == 0
     console = Console(stderr=True, quiet=not is_main)
     if not stage.data.eval_data_path:
-        console.print(f"The model is in {run.final}.", highlight=False)
+        console.print(f"The model is in {run.final}.", highlight=False, soft_wrap=True)
         return
     folder = held_out_folder(stage.data)
     model, processor = load_model(run.final, device=stage.training.device)
@@ -75,4 +75,6 @@ def evaluate_run(run: RunFolder, stage: StageArguments) -> None:
     )
     if is_main:
         report = write_report(run.root, image_folder=folder, run_dir=run.root)
-        console.print(f"The model is in {run.final}, the report in {report}.", highlight=False)
+        console.print(
+            f"The model is in {run.final}, the report in {report}.", highlight=False, soft_wrap=True
+        )

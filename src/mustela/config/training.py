@@ -83,7 +83,7 @@ class TrainingArguments(transformers.TrainingArguments):
         if self.label_names is None:
             # Left alone, Trainer takes every argument of the model with "label" in its name for a label.
             self.label_names = ["labels"]
-        if self.use_cpu:
+        if self.use_cpu or not _has_accelerator():
             self.dataloader_pin_memory = False
         if self.fsdp and int(os.environ.get("WORLD_SIZE", "1")) == 1:
             _warn("--fsdp shards a model over several processes, and there is one: left out here.")

@@ -134,8 +134,9 @@ def run_stages(
             trim_log(folder.log, stage=stage.name, after_step=step)
             if checkpoint is not None:
                 console.print(f"Going on from {checkpoint}.", highlight=False)
-        train_stage(run, built, checkpoint=checkpoint, examiner=examiner, console=console)
+        skipped = train_stage(run, built, checkpoint=checkpoint, examiner=examiner, console=console)
         if is_main:
+            _note_skipped(run, skipped, console=console)
             _clear_earlier(run, stages)
         _wait(first)
     return RunResult(folder, finished=True, trained=True)
@@ -190,11 +191,20 @@ def _checkpoint(run: StageRun, *, is_main: bool) -> Path | None:
 
 
 def _clear_earlier(run: StageRun, stages: Sequence[StageArguments]) -> None:
-    """Delete the model of the stage before, once this one's is there; the last stage's is the run's model."""
+    """Delete the folder of the stage before, once this one's model is there."""
     if run.number > 1:
-        shutil.rmtree(
-            run.folder.stage(run.number - 1, stages[run.number - 2].name) / "final", ignore_errors=True
-        )
+        before = run.folder.stage(run.number - 1, stages[run.number - 2].name)
+        shutil.rmtree(before, ignore_errors=True)
+
+
+def _note_skipped(run: StageRun, skipped: Mapping[str, int], *, console: Console) -> None:
+    """Put into the data report how often samples were replaced by the next in training."""
+    report = json.loads(run.folder.data_report.read_text("utf-8"))
+    report[run.stage.name or "train"]["skipped_in_training"] = dict(skipped)
+    write_json(run.folder.data_report, report)
+    told = ", ".join(f"{count} {reason}" for reason, count in skipped.items() if count)
+    if told:
+        console.print(f"Samples replaced by the next: {told}.", highlight=False)
 
 
 def _describe_start(

@@ -59,7 +59,7 @@ class StageRun:
 
 def train_stage(
     run: StageRun, built: Built, *, checkpoint: Path | None, examiner: Examiner | None, console: Console
-) -> None:
+) -> Mapping[str, int]:
     """Train one stage and write its model.
 
     Args:
@@ -68,12 +68,16 @@ def train_stage(
         checkpoint: complete checkpoint to go on from, or None.
         examiner: asks held-out questions at every evaluation, or None.
         console: for the progress.
+
+    Returns:
+        How often a sample was replaced by the next, by reason.
     """
     model, processor = built
     stage = run.stage
     training = dataclasses.replace(stage.training, output_dir=str(run.path), report_to=[])
     parts: Parts = {part: tuple(members) for part, members in parts_of(model).items()}
     undecayed = set_up_learning(model, processor, stage, parts=parts)
+    samples = run.data.training_set(processor, training)
     bar = ProgressBar(console, stage=stage.name)
     trainer = MustelaTrainer(
         model,
@@ -87,7 +91,7 @@ def train_stage(
         ),
         args=training,
         data_collator=Collator(processor.pad_token_id),
-        train_dataset=EpochView(run.data.training_set(processor, training)),
+        train_dataset=EpochView(samples),
         eval_dataset=run.data.held_out(processor, training) if training.eval_strategy != "no" else None,
         callbacks=[LogFile(run.folder.log, stage=stage.name), bar, *_reporters(run)],
     )
@@ -109,6 +113,7 @@ def train_stage(
     if not run.is_last and training.should_save:
         for _, path in checkpoints(run.path):
             shutil.rmtree(path, ignore_errors=True)
+    return samples.skipped
 
 
 def set_up_learning(
