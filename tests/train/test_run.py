@@ -126,7 +126,7 @@ def test_bad_records_are_found_before_a_model_is_loaded(runs, scratch, shapes, t
 def test_the_projector_alone_is_saved_and_loaded(runs, classic, tmp_path):
     runs("first", classic)
     projector = runs.weights("first", "mm_projector.safetensors")
-    assert {name.partition(".")[0] for name in projector} == {"mm_projector", "region_encoder"}
+    assert {name.partition(".")[0] for name in projector} == {"mm_projector", "region_encoder", "token_rows"}
     # Checkpoints of such a run hold only what learns.
     kept = runs.root / "first" / "checkpoint-4"
     assert (kept / "trained.safetensors").is_file()
@@ -140,6 +140,8 @@ def test_the_projector_alone_is_saved_and_loaded(runs, classic, tmp_path):
     assert names
     for name in names:
         assert torch.equal(after[name], final[name]), name
+    (table,) = (name for name in final if name.endswith("embed_tokens.weight"))
+    assert torch.equal(after[table], final[table])
 
 
 def test_only_the_rows_of_new_tokens_of_a_frozen_language_model_learn(runs, classic):

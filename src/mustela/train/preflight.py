@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import asdict
 from pathlib import Path
 
 from mustela.config import DataArguments, ModelArguments
@@ -42,11 +42,11 @@ def check_stages(stages: Sequence[StageArguments], *, from_scratch: bool) -> Non
 
 def _same_model(first: StageArguments, other: StageArguments) -> None:
     """Make sure that a later stage changes what learns and how, and not the model itself."""
-    for item in fields(ModelArguments):
-        before, after = getattr(first.model, item.name), getattr(other.model, item.name)
-        if item.name not in _MAY_DIFFER and before != after:
+    after = asdict(other.model)
+    for name, before in asdict(first.model).items():
+        if name not in _MAY_DIFFER and before != after[name]:
             raise ConfigError(
-                f"Stage {other.name} has {item.name} {after!r} and the first stage {before!r}: the stages "
+                f"Stage {other.name} has {name} {after[name]!r} and the first stage {before!r}: the stages "
                 "of a run share one model. Set it once, outside of the stages."
             )
 

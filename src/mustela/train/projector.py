@@ -1,6 +1,7 @@
 """The projector by itself: read from files of many origins, written as safetensors.
 
-The file also carries the region encoder, which is trained in the same stage and would be lost otherwise.
+The file also carries what is trained in the same stage and would be lost otherwise: the region encoder, and
+the embeddings of tokens that were added to a frozen language model.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from mustela.train.freezing import PROJECTOR, REGION_ENCODER, Parts
 
 FILE_NAME = "mm_projector.safetensors"
 
+_ROWS = "token_rows."
 _PICKLES = (".bin", ".pt", ".pth")
 # What stands in front of `weight` and `bias`, in files of LLaVA and Ferret, of transformers, and in ours.
 _OURS = re.compile(r"^(?:.*\.)?(?:mm_projector|multi_modal_projector)\.")
@@ -54,10 +56,18 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return {str(name): value for name, value in content.items()}
 
 
-def load_projector(model: nn.Module, path: Path, *, parts: Parts) -> tuple[str, ...]:
+def load_projector(
+    model: nn.Module,
+    path: Path,
+    *,
+    parts: Parts,
+    embedding: nn.Embedding | None = None,
+    token_ids: Mapping[str, int] | None = None,
+) -> tuple[str, ...]:
     """Put the projector of a file into a model, and the region encoder if the file has one.
 
-    Prefixes of other programs are stripped; tensors of other parts in the file are ignored.
+    Prefixes of other programs are stripped; tensors of other parts in the file are ignored. Embeddings of
+    tokens in the file are copied into `embedding` where `token_ids` has the token.
 
     Returns:
         The names of the parameters that were set.
@@ -82,11 +92,24 @@ def load_projector(model: nn.Module, path: Path, *, parts: Parts) -> tuple[str, 
     with torch.no_grad():
         for short, full in wanted.items():
             by_name[full].copy_(found[short])
+        if embedding is not None:
+            for token, row in (token_ids or {}).items():
+                if f"{_ROWS}{token}" in tensors:
+                    embedding.weight[row].copy_(tensors[f"{_ROWS}{token}"])
     return tuple(wanted.values())
 
 
-def save_projector(model: nn.Module, path: Path, *, parts: Parts, dtype: torch.dtype | None = None) -> None:
+def save_projector(
+    model: nn.Module,
+    path: Path,
+    *,
+    parts: Parts,
+    rows: Mapping[str, Tensor] | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
     """Write projector and region encoder as `mm_projector.*` and `region_encoder.*`.
+
+    Embeddings of added tokens, `rows` by token, become `token_rows.*`.
 
     Raises:
         CheckpointError: a tensor is empty, as when it is sharded over processes and was not gathered.
@@ -103,6 +126,8 @@ def save_projector(model: nn.Module, path: Path, *, parts: Parts, dtype: torch.d
             tensors[short.replace(f"{part}.", f"{prefix}.", 1)] = tensor.to(
                 dtype or tensor.dtype
             ).contiguous()
+    for token, row in (rows or {}).items():
+        tensors[f"{_ROWS}{token}"] = row.detach().cpu().to(dtype or row.dtype).contiguous()
     save_file(tensors, path, metadata={"format": "pt"})
 
 

@@ -123,23 +123,30 @@ def run_stages(
     ]
     done = max((run.number for run in runs if is_complete(run.model_folder)), default=0)
     for run in runs[done:]:
-        stage = run.stage
         built = _start_model(run, stages, data, from_scratch=from_scratch)
-        examiner = None
-        if make_examiner is not None and stage.training.eval_strategy != "no":
-            examiner = make_examiner(stage, folder.pictures)
-        checkpoint = _checkpoint(run, is_main=is_main)
+        _go_through(run, built, make_examiner=make_examiner, console=console)
         if is_main:
-            step = 0 if checkpoint is None else int(checkpoint.name.rpartition("-")[2])
-            trim_log(folder.log, stage=stage.name, after_step=step)
-            if checkpoint is not None:
-                console.print(f"Going on from {checkpoint}.", highlight=False)
-        skipped = train_stage(run, built, checkpoint=checkpoint, examiner=examiner, console=console)
-        if is_main:
-            _note_skipped(run, skipped, console=console)
             _clear_earlier(run, stages)
         _wait(first)
     return RunResult(folder, finished=True, trained=True)
+
+
+def _go_through(run: StageRun, built: Built, *, make_examiner: MakeExaminer | None, console: Console) -> None:
+    """Train a stage, from its newest checkpoint if it has one."""
+    training = run.stage.training
+    is_main = training.process_index == 0
+    examiner = None
+    if make_examiner is not None and training.eval_strategy != "no":
+        examiner = make_examiner(run.stage, run.folder.pictures)
+    checkpoint = _checkpoint(run, is_main=is_main)
+    if is_main:
+        step = 0 if checkpoint is None else int(checkpoint.name.rpartition("-")[2])
+        trim_log(run.folder.log, stage=run.stage.name, after_step=step)
+        if checkpoint is not None:
+            console.print(f"Going on from {checkpoint}.", highlight=False, soft_wrap=True)
+    skipped = train_stage(run, built, checkpoint=checkpoint, examiner=examiner, console=console)
+    if is_main:
+        _note_skipped(run, skipped, console=console)
 
 
 def _start_model(

@@ -69,6 +69,7 @@ def save_parts(
     root: Path,
     *,
     parts: Parts,
+    rows: Mapping[str, Tensor],
     projector: bool,
     vision_tower: bool,
 ) -> None:
@@ -82,7 +83,7 @@ def save_parts(
     model: Any = trainer.accelerator.unwrap_model(trainer.model)
     dtype = final_dtype(trainer.args)
     if projector:
-        save_projector(model, root / FILE_NAME, parts=parts, dtype=dtype)
+        save_projector(model, root / FILE_NAME, parts=parts, rows=rows, dtype=dtype)
     if vision_tower:
         module = _vision_module(model, parts)
         folder = root / VISION_TOWER

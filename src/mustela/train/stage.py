@@ -17,6 +17,7 @@ from mustela.config.training import StageArguments, TrainingArguments
 from mustela.constants import IGNORE_INDEX, IM_END_TOKEN, IM_START_TOKEN
 from mustela.data.collator import Collator
 from mustela.data.processor import MustelaProcessor
+from mustela.errors import ConfigError
 from mustela.model import MustelaForConditionalGeneration
 from mustela.model.parts import parts as parts_of
 from mustela.train.build import Built
@@ -106,6 +107,7 @@ def train_stage(
             processor,
             run.folder.root,
             parts=parts,
+            rows={token: _embedding(model).weight[row] for token, row in _mark_ids(processor).items()},
             projector=stage.model.tune_mm_mlp_adapter,
             vision_tower=stage.model.save_vision_tower,
         )
@@ -130,16 +132,38 @@ def set_up_learning(
     """
     plan = plan_freezing(stage.model, freeze_mm_mlp_adapter=stage.training.freeze_mm_mlp_adapter)
     if stage.model.pretrain_mm_mlp_adapter is not None:
-        load_projector(model, Path(stage.model.pretrain_mm_mlp_adapter), parts=parts)
+        load_projector(
+            model,
+            Path(stage.model.pretrain_mm_mlp_adapter),
+            parts=parts,
+            embedding=_embedding(model),
+            token_ids=_mark_ids(processor),
+        )
     apply_freezing(model, plan, parts=parts)
-    if plan.language_model or not processor.settings.mm_use_im_start_end:
+    embedding = _embedding(model)
+    rows = list(_mark_ids(processor).values())
+    if plan.language_model or not rows:
         return ()
-    embedding = model.get_input_embeddings()
-    if not isinstance(embedding, nn.Embedding):
-        return ()
-    rows = processor.tokenizer.convert_tokens_to_ids([IM_START_TOKEN, IM_END_TOKEN])
     learn_new_rows(embedding, rows)
     return tuple(name for name, parameter in model.named_parameters() if parameter is embedding.weight)
+
+
+def _embedding(model: MustelaForConditionalGeneration) -> nn.Embedding:
+    embedding = model.get_input_embeddings()
+    if not isinstance(embedding, nn.Embedding):
+        raise ConfigError(
+            f"The model's input embedding is a {type(embedding).__name__}; training needs a table."
+        )
+    return embedding
+
+
+def _mark_ids(processor: MustelaProcessor) -> dict[str, int]:
+    """Return the ids of the tokens that mark images; their embeddings learn even if all others are frozen."""
+    if not processor.settings.mm_use_im_start_end:
+        return {}
+    return {
+        token: processor.tokenizer.convert_tokens_to_ids(token) for token in (IM_START_TOKEN, IM_END_TOKEN)
+    }
 
 
 def describe(stage: StageArguments, data: StageData, built: Built) -> str:
