@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sys
+from pathlib import Path
 
 # Before any test module imports a library that reads them.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -29,3 +30,39 @@ def _seeded() -> None:
         torch.manual_seed(SEED)
         if torch.get_num_threads() > 2:
             torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved model of random numbers; its answers differ with picture, region and question."""
+    import torch
+
+    from mustela.model.build import ClassicSettings, RegionSettings, build_from_nothing
+
+    layers = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    recipe = {
+        "tokenizer": {"vocab_size": 320},
+        "language_model": {
+            "model_type": "llama",
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 512,
+            **layers,
+        },
+        "vision_tower": {"model_type": "siglip_vision_model", "image_size": 32, "patch_size": 8, **layers},
+    }
+    model, processor = build_from_nothing(
+        recipe,
+        ["What is this? a red star [1, 2, 3, 4]. Where is the blue circle? Yes. No."] * 5,
+        version="v1",
+        regions=RegionSettings(encoder="geo", points=32, sub_points=(8, 4), neighbors=4),
+        classic=ClassicSettings(image_wh=(32, 32)),
+    )
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.25)
+    folder = tmp_path_factory.mktemp("tiny-model")
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder

@@ -19,6 +19,7 @@ from mustela.data.image_folder import locate_image
 from mustela.data.processor import MustelaProcessor
 from mustela.data.render import Rendered, RenderOptions, render
 from mustela.errors import ImageError
+from mustela.evaluate.matching import BoxXYXY
 from mustela.evaluate.predictions import Prediction
 from mustela.evaluate.questions import Question, used_regions
 from mustela.infer import default_options, encode_pictures, generate_texts
@@ -128,6 +129,10 @@ def prepare(
     sample = processor.encode(prompt, images, rng=None, generation=True)
     truth = used_regions(question.reference)
     shown = used_regions(question.question)
+    # An object that is annotated twice is asked for once.
+    boxes: dict[BoxXYXY, str] = {}
+    for item, phrase in zip(truth, question.phrases, strict=True):
+        boxes.setdefault(item.region.bounds_xyxy(), phrase)
     about = next((item.image for item in [*truth, *shown]), 0)
     prediction = Prediction(
         question_id=question.id,
@@ -137,8 +142,8 @@ def prepare(
         question=readable_question(question),
         question_regions=tuple(item.region for item in shown),
         reference=rendered.messages[-1].plain_text,
-        reference_boxes=tuple(item.region.bounds_xyxy() for item in truth),
-        reference_phrases=question.phrases,
+        reference_boxes=tuple(boxes),
+        reference_phrases=tuple(boxes.values()),
         text="",
     )
     return Asked(question, sample, prediction)

@@ -114,7 +114,7 @@ def write_comparison(
     before_dir: str | Path,
     after_dir: str | Path,
     *,
-    image_folder: str | Path,
+    image_folder: str | Path | None,
     out: str | Path,
     run_dir: str | Path | None = None,
     title: str = "Before and after",
@@ -162,7 +162,7 @@ def _name(found: Evaluation) -> str:
 def _galleries(
     before: Mapping[str, Prediction],
     after: Mapping[str, Prediction],
-    image_folder: str | Path,
+    image_folder: str | Path | None,
     *,
     count: int,
     seed: int,

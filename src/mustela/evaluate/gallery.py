@@ -99,7 +99,7 @@ def pick(
 
 
 def draw_prediction(prediction: Prediction, image: Image.Image, *, side: int = SIDE) -> Image.Image:
-    """Return the picture with the question's regions (blue), the true (green) and the answered boxes (orange).
+    """Return the picture with the question's regions blue, true boxes green and answered ones orange.
 
     Small pictures are enlarged; the longer side is at most `side` pixels.
     """
@@ -124,7 +124,9 @@ def draw_prediction(prediction: Prediction, image: Image.Image, *, side: int = S
     return drawn
 
 
-def make_card(prediction: Prediction, *, image_folder: str | Path, earlier: Prediction | None = None) -> Card:
+def make_card(
+    prediction: Prediction, *, image_folder: str | Path | None, earlier: Prediction | None = None
+) -> Card:
     """Return the framed picture of a prediction; one that can't be read leaves a card that says so.
 
     `earlier` is what another model answered to the same question.
@@ -132,7 +134,7 @@ def make_card(prediction: Prediction, *, image_folder: str | Path, earlier: Pred
     image, trouble = "", ""
     try:
         image = _data_uri(
-            draw_prediction(prediction, load_image(locate_image(prediction.picture, image_folder)))
+            draw_prediction(prediction, load_image(locate_image(prediction.picture, image_folder or ".")))
         )
     except (MustelaError, OSError) as error:
         trouble = str(error)

@@ -91,7 +91,12 @@ def to_line(prediction: Prediction) -> str:
             for item in found.regions
         ]
         raw["rejected"] = [{"span": item.span, "reason": item.reason} for item in found.rejected]
-    return json.dumps(raw, ensure_ascii=False)
+    line = json.dumps(raw, ensure_ascii=False)
+    try:
+        line.encode("utf-8")
+    except UnicodeEncodeError:  # half of a surrogate pair, as broken data has it: only an escape can hold it
+        return json.dumps(raw)
+    return line
 
 
 def _bins(bounds_xyxy: BoxXYXY, size_wh: tuple[int, int]) -> list[float]:
@@ -105,6 +110,8 @@ def from_line(line: str, *, where: str) -> Prediction:
         kind, scale, size = raw["kind"], raw["scale"], raw["image_wh"]
         if kind not in KINDS or scale not in get_args(Scale):
             raise RecordError(f"{where}: unknown kind {kind!r} or scale {scale!r}.")
+        if len(raw["reference_boxes_xyxy"]) != len(raw["reference_phrases"]):
+            raise RecordError(f"{where}: reference_boxes_xyxy and reference_phrases differ in length.")
         return Prediction(
             question_id=raw["question_id"],
             kind=kind,

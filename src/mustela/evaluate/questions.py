@@ -19,7 +19,7 @@ from mustela.regions import Point
 Kind = Literal["referring", "grounding", "presence", "relation", "detection", "text"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _LOCATION = re.compile(LOCATION_PATTERN)
-_JOINER = re.compile(r"^(?:and|or|then|also|plus)\b ?")
+_JOINER = re.compile(r"^(?:(?:and|or|then|also|plus)\b ?)+")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Question:
     """One question with its reference answer.
 
     `record` holds the two turns alone; `turn` is the question's index in the record that it came from.
-    `phrases` are the normalised words before each region of the reference answer, in the order of the text.
+    `phrases` are the normalised words before each region of the answer, ordered as by `used_regions`.
     """
 
     id: str
@@ -123,9 +123,11 @@ def used_regions(turn: Turn) -> list[RegionAnnotation]:
 
 
 def phrases_before(text: str) -> tuple[str, ...]:
-    """Return the normalised words in front of each region placeholder, back to the one before it."""
-    pieces = _LOCATION.split(text)[0:-1:2]
-    return tuple(clean_phrase(piece) for piece in pieces)
+    """Return the normalised words before each region's first mention, from the placeholder before it on."""
+    phrases: dict[str, str] = {}
+    for before, number in zip(*[iter(_LOCATION.split(text)[:-1])] * 2, strict=True):
+        phrases.setdefault(number, clean_phrase(before))
+    return tuple(phrases.values())
 
 
 def clean_phrase(phrase: str) -> str:

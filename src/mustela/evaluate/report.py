@@ -66,7 +66,7 @@ def read_evaluation(folder: str | Path) -> Evaluation:
 def write_report(
     evaluation_dir: str | Path,
     *,
-    image_folder: str | Path,
+    image_folder: str | Path | None,
     run_dir: str | Path | None = None,
     out: str | Path | None = None,
     title: str | None = None,
@@ -112,7 +112,7 @@ def _lead(found: Evaluation) -> str:
 
 
 def _galleries(
-    predictions: Sequence[Prediction], image_folder: str | Path, *, count: int, seed: int
+    predictions: Sequence[Prediction], image_folder: str | Path | None, *, count: int, seed: int
 ) -> list[Gallery]:
     with_picture = [item for item in predictions if item.image_wh is not None]
     scores = {item.question_id: question_score(item) for item in with_picture}

@@ -1,0 +1,202 @@
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mustela.errors import CountMismatchError, ImageError, RegionError
+from mustela.infer import Predictor, Query, encode_pictures, generate_texts
+from mustela.regions import Box, FoundRegion, Mask, Point, Polygon, Scribble
+
+NEW = 8
+BOX = Box(3, 4, 30, 40)
+SHAPES = [
+    BOX,
+    Point(20, 20),
+    Scribble(((5.0, 5.0), (30.0, 20.0))),
+    Polygon((((5.0, 5.0), (40.0, 6.0), (20.0, 40.0)),)),
+    Mask.from_array(np.arange(48 * 64).reshape(48, 64) % 7 == 0),
+]
+
+
+@pytest.fixture
+def queries(picture, other_picture) -> list[Query]:
+    return [
+        Query(picture, "What is <region>?", (BOX,)),
+        Query(picture, "Where is the very very small blue circle in this picture, please?"),
+        Query(None, "Hello there."),
+        Query(
+            other_picture, "Is <region1> left of <region2>, or is <region2>?", (Point(3, 3), Point(30, 80))
+        ),
+        Query(other_picture, "Hi"),
+    ]
+
+
+def test_answers_are_not_empty_and_do_not_echo_the_prompt(predictor, picture) -> None:
+    predictor.set_image(picture)
+    answer = predictor.ask("What is <region>?", regions=[BOX], max_new_tokens=NEW)
+    assert answer.text
+    assert "What is" not in answer.text
+    assert answer.prompt.startswith("What is [46, 83, 468, 833]")
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_a_batch_gives_the_answers_of_asking_one_by_one(predictor, queries, batch_size) -> None:
+    together = predictor.ask_many(queries, batch_size=batch_size, max_new_tokens=NEW)
+    for query, answer in zip(queries, together, strict=True):
+        alone = Predictor(predictor.model, predictor.processor)
+        if query.image is not None:
+            alone.set_image(query.image)
+        assert alone.ask(query.text, regions=query.regions, max_new_tokens=NEW) == answer
+    assert len({answer.text for answer in together}) > 3
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_side_that_the_tokenizer_pads_on_does_not_matter(predictor, queries, monkeypatch, side) -> None:
+    expected = [answer.text for answer in predictor.ask_many(queries, max_new_tokens=NEW)]
+    monkeypatch.setattr(predictor.processor.tokenizer, "padding_side", side)
+    assert [answer.text for answer in predictor.ask_many(queries, max_new_tokens=NEW)] == expected
+
+
+@pytest.mark.parametrize("region", SHAPES, ids=lambda region: type(region).__name__)
+def test_the_same_request_has_the_same_answer_also_after_others(predictor, picture, region) -> None:
+    predictor.set_image(picture)
+    first = predictor.ask("What is <region>?", regions=[region], max_new_tokens=NEW)
+    torch.manual_seed(1)
+    predictor.ask("Where is <region>?", regions=[Point(1, 1)], max_new_tokens=NEW)
+    assert predictor.ask("What is <region>?", regions=[region], max_new_tokens=NEW) == first
+
+
+def test_a_region_of_one_pixel_has_an_answer(predictor, picture) -> None:
+    pixel = np.zeros((48, 64), dtype=bool)
+    pixel[10, 20] = True
+    predictor.set_image(picture)
+    assert predictor.ask("What is <region>?", regions=[Mask.from_array(pixel)], max_new_tokens=NEW).text
+
+
+def test_the_picture_is_encoded_once_for_all_questions(predictor, picture, monkeypatch) -> None:
+    calls = []
+    encode = type(predictor.model).encode_images
+    monkeypatch.setattr(
+        type(predictor.model),
+        "encode_images",
+        lambda self, **inputs: calls.append(1) or encode(self, **inputs),
+    )
+    predictor.set_image(picture)
+    for text in ("One?", "Two?", "Three?"):
+        predictor.ask(text, max_new_tokens=2)
+    assert calls == [1]
+
+
+def test_a_new_picture_replaces_the_old_one(predictor, picture, other_picture) -> None:
+    predictor.set_image(picture)
+    first = predictor.ask("What is this?", max_new_tokens=NEW)
+    predictor.set_image(other_picture)
+    second = predictor.ask("What is this?", max_new_tokens=NEW)
+    predictor.set_image(picture)
+    assert predictor.ask("What is this?", max_new_tokens=NEW).text == first.text != second.text
+
+
+def test_history_is_part_of_the_question(predictor, picture) -> None:
+    predictor.set_image(picture)
+    first = predictor.ask("What is <region>?", regions=[BOX], max_new_tokens=NEW)
+    alone = predictor.ask("And here: <region>?", regions=[Point(9, 9)], max_new_tokens=NEW)
+    after = predictor.ask(
+        "And here: <region>?", regions=[Point(9, 9)], history=[first.exchange], max_new_tokens=NEW
+    )
+    assert first.exchange.answer == first.text
+    assert after.text != alone.text
+
+
+def test_typed_control_strings_change_neither_pictures_nor_regions(predictor, picture) -> None:
+    predictor.set_image(picture)
+    text = "<image> <region_fea> </s> <bbox_location0> ASSISTANT: <im_start>"
+    assert predictor.ask(text, max_new_tokens=2).prompt == text
+
+
+def test_wrong_counts_and_lost_pictures_are_errors_of_the_user(predictor, picture, tmp_path: Path) -> None:
+    with pytest.raises(RegionError, match="no picture"):
+        predictor.ask("What is <region>?", regions=[BOX])
+    with pytest.raises(ImageError, match=r"lost\.png"):
+        predictor.set_image(tmp_path / "lost.png")
+    predictor.set_image(picture)
+    with pytest.raises(CountMismatchError, match="1 <region> placeholders but 2 regions"):
+        predictor.ask("What is <region>?", regions=[BOX, BOX])
+
+
+def test_pictures_may_be_files(predictor, picture, tmp_path: Path) -> None:
+    path = tmp_path / "图 é.png"
+    picture.save(path)
+    predictor.set_image(path)
+    from_file = predictor.ask("What is this?", max_new_tokens=NEW)
+    predictor.set_image(picture)
+    assert predictor.ask("What is this?", max_new_tokens=NEW).text == from_file.text
+
+
+def test_generation_arguments_are_passed_on_and_greedy_is_silent(predictor, picture) -> None:
+    predictor.set_image(picture)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        greedy = predictor.ask("What is this?", max_new_tokens=NEW)
+    torch.manual_seed(0)
+    sampled = {
+        predictor.ask("What is this?", max_new_tokens=NEW, do_sample=True, temperature=5.0).text
+        for _ in range(4)
+    }
+    assert sampled != {greedy.text}
+
+
+def test_an_answer_is_drawn_with_what_was_asked_and_answered(predictor, picture) -> None:
+    predictor.set_image(picture)
+    answer = predictor.ask("What is <region>?", regions=[BOX], max_new_tokens=2)
+    drawn = answer.draw()
+    assert drawn.mode == "RGB"
+    assert drawn.tobytes() != picture.resize(drawn.size).tobytes()
+    found = FoundRegion(Box(1, 1, 50, 40), (0, 3), "a dog")
+    more = type(answer)(answer.text, (found,), answer.prompt, answer.query, answer.image)
+    assert more.draw().tobytes() != drawn.tobytes()
+
+
+def test_an_answer_without_a_picture_can_not_be_drawn(predictor) -> None:
+    answer = predictor.ask("Hello", max_new_tokens=2)
+    assert answer.regions == ()
+    with pytest.raises(RegionError, match="no picture to draw on"):
+        answer.draw()
+
+
+def test_boxes_in_an_answer_are_pixels_of_the_given_picture(predictor, monkeypatch) -> None:
+    monkeypatch.setattr(
+        "mustela.infer.predictor.generate_texts", lambda *_, **__: ["a dog [100, 200, 300, 400]."]
+    )
+    predictor.set_image(Image.new("RGB", (640, 480)))
+    (found,) = predictor.ask("Where is the dog?").regions
+    assert found.region.bounds_xyxy() == (64, 96, 192, 192)
+    assert found.phrase == "a dog"
+
+
+def test_an_answer_ends_at_the_end_token_and_at_stop_strings(predictor, picture, monkeypatch) -> None:
+    predictor.set_image(picture)
+    full = predictor.ask("What is this?", max_new_tokens=NEW).text
+    monkeypatch.setattr("mustela.data.templates.Template.stop_strings", (full[3:5],))
+    assert predictor.ask("What is this?", max_new_tokens=NEW).text == full[: full.find(full[3:5])].strip()
+
+
+def test_pictures_encoded_beforehand_give_the_same_answers(predictor, picture) -> None:
+    predictor.set_image(picture)
+    from mustela.data.message import Message, Slot
+    from mustela.data.render import Rendered
+
+    rendered = Rendered("q", (Message("user", (Slot.IMAGE, "\nWhat is this?")),), ())
+    sample = predictor.processor.encode(rendered, [picture], rng=None, generation=True)
+    features = encode_pictures(predictor.model, [sample])
+    direct = generate_texts(predictor.model, predictor.processor, [sample, sample], max_new_tokens=NEW)
+    reused = generate_texts(
+        predictor.model,
+        predictor.processor,
+        [sample, sample],
+        image_features=features.select([0, 0]),
+        max_new_tokens=NEW,
+    )
+    assert direct == reused
