@@ -15,9 +15,10 @@ from mustela.data.image_folder import locate_image
 from mustela.errors import MustelaError
 from mustela.evaluate.grounding import question_ious
 from mustela.evaluate.metrics import is_right
+from mustela.evaluate.overlay import overlay
 from mustela.evaluate.predictions import Prediction
 from mustela.evaluate.questions import KINDS, Kind
-from mustela.regions import Box, Region, draw_regions, find_regions, load_image
+from mustela.regions import Box, Mask, Region, draw_regions, find_regions, load_image
 
 SHOWN_REGION = (37, 99, 235)
 TRUTH = (13, 148, 110)
@@ -39,13 +40,16 @@ class Piece:
 class Card:
     """A framed picture of the report.
 
-    `image` is a data URI, empty when the picture can't be read (see `trouble`).
+    `image` is a data URI, empty when the picture can't be read (see `trouble`). `overlay` is SVG in pixels of
+    the original, which is `size_wh` large.
     """
 
     kind: Kind
     right: bool
     score: str
     image: str
+    overlay: str
+    size_wh: tuple[int, int]
     trouble: str
     question: str
     reference: tuple[Piece, ...]
@@ -124,6 +128,14 @@ def draw_prediction(prediction: Prediction, image: Image.Image, *, side: int = S
     return drawn
 
 
+def _plain(prediction: Prediction, image: Image.Image) -> Image.Image:
+    """Return the picture, at most `SIDE` pixels a side, with nothing on it but the question's masks."""
+    masks = [region for region in prediction.question_regions if isinstance(region, Mask)]
+    drawn = draw_regions(image, masks, colors=[SHOWN_REGION] * len(masks), min_side=0)
+    drawn.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    return drawn
+
+
 def make_card(
     prediction: Prediction, *, image_folder: str | Path | None, earlier: Prediction | None = None
 ) -> Card:
@@ -132,9 +144,10 @@ def make_card(
     `earlier` is what another model answered to the same question.
     """
     image, trouble = "", ""
+    size_wh = prediction.image_wh or (1, 1)
     try:
         image = _data_uri(
-            draw_prediction(prediction, load_image(locate_image(prediction.picture, image_folder or ".")))
+            _plain(prediction, load_image(locate_image(prediction.picture, image_folder or ".")))
         )
     except (MustelaError, OSError) as error:
         trouble = str(error)
@@ -145,6 +158,8 @@ def make_card(
         right=score >= _GOOD,
         score=f"IoU {score:.2f}" if boxes else "",
         image=image,
+        overlay=overlay(prediction),
+        size_wh=size_wh,
         trouble=trouble,
         question=prediction.question,
         reference=pieces(prediction.reference, prediction),
