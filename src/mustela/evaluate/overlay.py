@@ -9,7 +9,7 @@ from mustela.regions import Box, Point, Polygon, Region, Scribble
 
 
 def overlay(prediction: Prediction) -> str:
-    """Return SVG in pixels of the picture: question regions (`asked`), true boxes (`truth`) and answers (`answer`).
+    """Return SVG in pixels of the picture, of the classes `asked`, `truth` and `answer`.
 
     Masks are left out: they are pixels, and belong into the picture. The classes are the style sheet's.
     """
