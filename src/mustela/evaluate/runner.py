@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from mustela.data.processor import MustelaProcessor
 from mustela.data.record import Record
@@ -66,48 +69,66 @@ def evaluate(
         ConfigError: `out_dir` holds predictions of another model, of other questions or settings.
         RecordError: there is no question in the records.
     """
-    questions = questions_from(records, limit=limit)
-    if not questions:
-        raise RecordError(
-            "there is no question to evaluate: no user turn with an answer after it in the data."
-        )
+    questions = _questions(records, limit=limit)
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
     rank, world = _process()
-    settings = {
-        "model_fingerprint": model_fingerprint(model),
-        "questions_fingerprint": questions_fingerprint(questions),
-        "max_new_tokens": max_new_tokens,
-    }
     if rank == 0:
+        settings = _settings(model, questions, max_new_tokens=max_new_tokens)
         _claim(folder, settings, about=about or {}, overwrite=overwrite)
     _wait()
-    done = _collect(folder)
+    done = frozenset(_collect(folder))
     own = folder / (PREDICTIONS if world == 1 else f"predictions.{rank:05d}.jsonl")
-    with evaluation_mode(model), own.open("ab") as file:
-        _drop_torn_line(own)
-        answered = sum(question.id in done for question in questions)
-        for window in windows_of(questions, batch_size=batch_size)[rank::world]:
-            for batch in answer_window(
-                model,
-                processor,
-                window,
-                image_folder=image_folder,
-                batch_size=batch_size,
-                max_new_tokens=max_new_tokens,
-                done=frozenset(done),
-            ):
-                file.write("".join(to_line(prediction) + "\n" for prediction in batch).encode())
-                file.flush()
-                answered += sum(prediction.question_id not in done for prediction in batch)
-                if progress is not None:
-                    progress(answered, len(questions))
+    ask = partial(
+        answer_window,
+        model,
+        processor,
+        image_folder=image_folder,
+        batch_size=batch_size,
+        max_new_tokens=max_new_tokens,
+        done=done,
+    )
+    windows = windows_of(questions, batch_size=batch_size)[rank::world]
+    answered = sum(question.id in done for question in questions)
+    with evaluation_mode(model):
+        for batch in _append(own, chain.from_iterable(map(ask, windows))):
+            answered += sum(prediction.question_id not in done for prediction in batch)
+            if progress is not None:
+                progress(answered, len(questions))
     _wait()
     if rank == 0:
         _finish(folder, questions, seed=seed)
     _wait()
     metrics: dict[str, Any] = json.loads((folder / METRICS).read_text(encoding="utf-8"))
     return metrics
+
+
+def _questions(records: Iterable[Record], *, limit: int | None) -> list[Question]:
+    questions = questions_from(records, limit=limit)
+    if not questions:
+        raise RecordError(
+            "there is no question to evaluate: no user turn with an answer after it in the data."
+        )
+    return questions
+
+
+def _settings(model: nn.Module, questions: Sequence[Question], *, max_new_tokens: int) -> dict[str, Any]:
+    """Return what makes the answers: predictions of other settings don't belong to this evaluation."""
+    return {
+        "model_fingerprint": model_fingerprint(model),
+        "questions_fingerprint": questions_fingerprint(questions),
+        "max_new_tokens": max_new_tokens,
+    }
+
+
+def _append(path: Path, batches: Iterable[list[Prediction]]) -> Iterator[list[Prediction]]:
+    """Write each batch to the end of a file of predictions, and hand it on when it is there."""
+    with path.open("ab") as file:
+        _drop_torn_line(path)
+        for batch in batches:
+            file.write("".join(to_line(prediction) + "\n" for prediction in batch).encode())
+            file.flush()
+            yield batch
 
 
 def _finish(folder: Path, questions: Sequence[Question], *, seed: int) -> None:
