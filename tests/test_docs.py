@@ -80,6 +80,25 @@ def test_command_parses(where: str, words: list[str]) -> None:
     resolve(flags, all_fields())
 
 
+def test_every_flag_in_the_prose_exists() -> None:
+    from mustela.config.renamed import RENAMED
+    from mustela.config.training import all_fields
+
+    known = {*all_fields(), *RENAMED, "help", "traceback", "nproc_per_node"}
+    helps = [
+        subprocess.run([sys.executable, "-m", "mustela", *command, "--help"], capture_output=True, text=True)
+        for command in (["evaluate"], ["ask"], ["data", "shapes"])
+    ]
+    known |= {flag for done in helps for flag in re.findall(r"--(\w+)", done.stdout)}
+    named = {
+        flag
+        for page in PAGES
+        if page.name not in ("CONTRIBUTING.md", "CHANGELOG.md")
+        for flag in re.findall(r"(?<![\w-])--([a-z]\w*)(?![\w.])", page.read_text(encoding="utf-8"))
+    }
+    assert named - known == set()
+
+
 @pytest.mark.parametrize("block", of("yaml"), ids=str)
 def test_recipe_resolves(block: Block, tmp_path: Path) -> None:
     from mustela.config.training import all_fields
