@@ -95,8 +95,11 @@ def run(args: argparse.Namespace) -> None:
     out = Path(args.out or f"answer-{Path(args.image).stem}.png")
     if not out.parent.is_dir():
         raise ConfigError(f"--out {out}: the folder {out.parent} does not exist.")
+    from transformers.utils.logging import disable_progress_bar
+
     from mustela.infer import Predictor
 
+    disable_progress_bar()
     predictor = Predictor.from_pretrained(args.model, device=args.device)
     predictor.set_image(args.image)
     answer = predictor.ask(args.question, regions=regions, max_new_tokens=args.max_new_tokens)

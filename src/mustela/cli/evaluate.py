@@ -70,10 +70,13 @@ def run(args: argparse.Namespace) -> None:
         raise ConfigError(f"--data {data}: there is no such file.")
     if args.batch_size < 1 or (args.limit is not None and args.limit < 1) or args.max_new_tokens < 1:
         raise ConfigError("--batch_size, --limit and --max_new_tokens are at least 1.")
+    from transformers.utils.logging import disable_progress_bar
+
     from mustela.data import read_records
     from mustela.evaluate import evaluate, write_comparison, write_report
     from mustela.model.loading import load_model, resolve_model_path
 
+    disable_progress_bar()
     model_folder = resolve_model_path(args.model)
     run_dir = _run_folder(model_folder)
     out = Path(args.out) if args.out else _default_out(model_folder, run_dir, data)

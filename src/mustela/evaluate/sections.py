@@ -133,7 +133,7 @@ def _section(kind: str, detail: Mapping[str, Any]) -> Section:
         lead=lead,
         measures=rows,
         facts=_facts(kind, detail),
-        classes=[row(name or "(nothing)", measure) for name, measure in classes.items()]
+        classes=[row(name or "(no words)", measure) for name, measure in classes.items()]
         if len(classes) > 1
         else [],
         classes_title="Acc@0.5 by what was asked for" if kind == "grounding" else "Accuracy by class",
