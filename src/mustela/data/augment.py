@@ -46,8 +46,8 @@ def augment(
 ) -> tuple[Record, list[Image.Image]]:
     """Change a record of one picture and the picture alike.
 
-    Records whose text speaks of directions are neither mirrored nor turned; records of several pictures or none are
-    left alone.
+    Records whose text speaks of directions are neither mirrored nor turned; records of several pictures or
+    none are left alone.
 
     Args:
         record: the record; a new one is returned.
@@ -68,7 +68,9 @@ def augment(
         for _ in range(quarter if turn else 0):
             record, image = _moved(record, image, Image.Transpose.ROTATE_90)
     if settings.color:
-        for enhancer, factor in zip((ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color), factors, strict=True):
+        for enhancer, factor in zip(
+            (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color), factors, strict=True
+        ):
             image = enhancer(image).enhance(float(factor))
     return record, [image]
 
@@ -86,9 +88,13 @@ def _moved(record: Record, image: Image.Image, transpose: Image.Transpose) -> tu
         return Mask.from_array(np.ascontiguousarray(turned))
 
     def annotation(old: RegionAnnotation) -> RegionAnnotation:
-        return replace(old, region=_move(old.region, point, mask), mask=None if old.mask is None else mask(old.mask))
+        return replace(
+            old, region=_move(old.region, point, mask), mask=None if old.mask is None else mask(old.mask)
+        )
 
-    turns = tuple(Turn(turn.role, turn.text, tuple(annotation(each) for each in turn.regions)) for turn in record.turns)
+    turns = tuple(
+        Turn(turn.role, turn.text, tuple(annotation(each) for each in turn.regions)) for turn in record.turns
+    )
     images = (ImageRef(record.images[0].path, moved.size),)
     return replace(record, images=images, turns=turns), moved
 

@@ -17,31 +17,39 @@ _PADDING = {"labels": float(IGNORE_INDEX), "label_weights": 0.0, "mm_token_type_
 
 
 def collate(
-    samples: Sequence[Mapping[str, Tensor]], *, pad_token_id: int, padding_side: Literal["left", "right"] = "right"
+    samples: Sequence[Mapping[str, Tensor]],
+    *,
+    pad_token_id: int,
+    padding_side: Literal["left", "right"] = "right",
 ) -> dict[str, Tensor]:
     """Join samples to a batch.
 
     Args:
-        samples: from :meth:`mustela.data.processor.MustelaProcessor.encode`, in any mixture of text, pictures and
+        samples: from `mustela.data.processor.MustelaProcessor.encode`, in any mixture of text, pictures and
             regions.
-        pad_token_id: id that pads ``input_ids``; the attention mask comes from lengths, so it may be any token.
-        padding_side: ``right`` for training, ``left`` for generation.
+        pad_token_id: id that pads `input_ids`; the attention mask comes from lengths, so it may be any token.
+        padding_side: `right` for training, `left` for generation.
 
     Returns:
-        ``input_ids``, ``attention_mask`` (and ``labels``, ...) ``(B, T)``; ``region_points (R, P, 2)`` and
-        ``region_image (R,)``, indices into all pictures of the batch; the pictures' tensors joined along their
+        `input_ids`, `attention_mask` (and `labels`, ...) `(B, T)`; `region_points (R, P, 2)` and
+        `region_image (R,)`, indices into all pictures of the batch; the pictures' tensors joined along their
         first dimension. Keys that no sample has are left out.
     """
     batch: dict[str, Tensor] = {}
 
     def pad(name: str, value: float) -> Tensor:
         return pad_sequence(
-            [sample[name] for sample in samples], batch_first=True, padding_value=value, padding_side=padding_side
+            [sample[name] for sample in samples],
+            batch_first=True,
+            padding_value=value,
+            padding_side=padding_side,
         )
 
     batch["input_ids"] = pad("input_ids", pad_token_id)
     batch["attention_mask"] = pad_sequence(
-        [torch.ones_like(sample["input_ids"]) for sample in samples], batch_first=True, padding_side=padding_side
+        [torch.ones_like(sample["input_ids"]) for sample in samples],
+        batch_first=True,
+        padding_side=padding_side,
     )
     for name, value in _PADDING.items():
         if name in samples[0]:
@@ -61,7 +69,7 @@ def collate(
 
 @dataclass(frozen=True)
 class Collator:
-    """:func:`collate` with its settings, as a DataLoader takes it."""
+    """`collate` with its settings, as a DataLoader takes it."""
 
     pad_token_id: int
     padding_side: Literal["left", "right"] = "right"

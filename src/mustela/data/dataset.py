@@ -42,10 +42,10 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
         options: how regions are written.
         seed: of all choices.
         train: draw points, and augment; False spreads points evenly and shows boxes as the options say.
-        max_length: ids at most, see :func:`mustela.data.rounds.fit_rounds`.
-        digit_weights: see :meth:`MustelaProcessor.encode`.
+        max_length: ids at most, see `mustela.data.rounds.fit_rounds`.
+        digit_weights: see `MustelaProcessor.encode`.
         augmentation: changes pictures and regions together; None for none.
-        on_bad_image: ``skip`` puts the next record in the place of one whose picture can't be read.
+        on_bad_image: `skip` puts the next record in the place of one whose picture can't be read.
     """
 
     def __init__(
@@ -97,8 +97,8 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
                     raise
                 self._count("bad_image", error)
         raise RecordError(
-            f"none of the {len(self)} records gives a sample; the last reasons are in the log. Raise model_max_length,"
-            " or check image_folder."
+            f"none of the {len(self)} records gives a sample; the last reasons are in the log."
+            " Raise model_max_length, or check image_folder."
         )
 
     def sample(self, index: int) -> dict[str, Tensor]:
@@ -138,4 +138,3 @@ def read_images(record: Record, folder: Path | None) -> list[Image.Image]:
         return [load_image(locate_image(image.path, folder or Path())) for image in record.images]
     except ImageError as error:
         raise ImageError(f'record "{record.id}": {error}') from error
-

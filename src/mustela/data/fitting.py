@@ -1,7 +1,8 @@
 """How a picture is fitted to the vision encoder, as a transform that regions follow.
 
-Two cases: mustela fits the picture itself (the classic composition: stretch or pad to the encoder's square) and the
-base's image processor only normalises; or the base's own processor fits it, and the transform is read off.
+Two cases: mustela fits the picture itself (the classic composition: stretch or pad to the encoder's square)
+and the base's image processor only normalises; or the base's own processor fits it, and the transform is read
+off.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mustela.errors import ConfigError
-from mustela.regions import CenterCrop, Identity, Transform, Pad, Stretch
+from mustela.regions import CenterCrop, Identity, Pad, Stretch, Transform
 
 ASPECT_RATIOS = ("square_nocrop", "pad")
 
@@ -19,7 +20,7 @@ def fit_classic(image_aspect_ratio: str, size_wh: tuple[int, int], encoder_wh: t
     """Return the transform from a picture to the classic composition's encoder.
 
     Args:
-        image_aspect_ratio: ``square_nocrop`` stretches, ``pad`` keeps the aspect with borders.
+        image_aspect_ratio: `square_nocrop` stretches, `pad` keeps the aspect with borders.
         size_wh: the picture.
         encoder_wh: what the encoder takes.
 
@@ -34,8 +35,10 @@ def fit_classic(image_aspect_ratio: str, size_wh: tuple[int, int], encoder_wh: t
     raise ConfigError(f"image_aspect_ratio is {image_aspect_ratio!r}. Choose one of: {choices}.")
 
 
-def fit_of_base(image_processor: Any, image_inputs: Mapping[str, Any], index: int, size_wh: tuple[int, int]) -> Transform:
-    """Read off how a base's image processor fitted picture number ``index``.
+def fit_of_base(
+    image_processor: Any, image_inputs: Mapping[str, Any], index: int, size_wh: tuple[int, int]
+) -> Transform:
+    """Read off how a base's image processor fitted picture number `index`.
 
     Args:
         image_processor: the base's.
@@ -52,11 +55,15 @@ def fit_of_base(image_processor: Any, image_inputs: Mapping[str, Any], index: in
     height, width = (int(n) for n in image_inputs["pixel_values"][index].shape[-2:])
     if not image_processor.do_resize and size_wh == (width, height):
         return Identity(size_wh)
-    if image_processor.do_resize and image_processor.size.get("shortest_edge") and image_processor.do_center_crop:
-        return CenterCrop(size_wh, int(image_processor.size["shortest_edge"]), (width, height))
+    if (
+        image_processor.do_resize
+        and image_processor.size.get("shortest_edge")
+        and image_processor.do_center_crop
+    ):
+        return CenterCrop(size_wh, (width, height), int(image_processor.size["shortest_edge"]))
     if image_processor.do_resize and image_processor.size.get("height") == height:
         return Stretch(size_wh, (width, height))
     raise ConfigError(
-        f"The image processor {type(image_processor).__name__} fits pictures in a way that mustela can't follow:"
-        f" {size_wh[0]}x{size_wh[1]} became {width}x{height}. Set image_aspect_ratio to square_nocrop or pad."
+        f"The image processor {type(image_processor).__name__} fits pictures in a way that mustela can't"
+        f" follow: {size_wh[0]}x{size_wh[1]} became {width}x{height}. Set image_aspect_ratio to square_nocrop or pad."
     )

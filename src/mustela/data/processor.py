@@ -36,12 +36,12 @@ class ProcessorSettings:
     Attributes:
         region_token: the token that carries region features; None for models without a region encoder.
         region_points: points sampled in a region.
-        sampling_geometry: as in :class:`mustela.model.MustelaConfig`. ``original`` names a pixel by its corner.
-        image_aspect_ratio: ``square_nocrop`` or ``pad``: mustela fits pictures to ``resized_image_wh``. None: the
+        sampling_geometry: as in `mustela.model.MustelaConfig`. `original` names a pixel by its corner.
+        image_aspect_ratio: `square_nocrop` or `pad`: mustela fits pictures to `resized_image_wh`. None: the
             base's own image processor does.
         resized_image_wh: the picture that the vision encoder takes.
-        mm_use_im_start_end: write ``<im_start>`` and ``<im_end>`` round pictures.
-        point_clamp: how coordinates are clamped before they are written, see :func:`mustela.regions.quantise`.
+        mm_use_im_start_end: write `<im_start>` and `<im_end>` round pictures.
+        point_clamp: how coordinates are clamped before they are written, see `mustela.regions.quantise`.
     """
 
     region_token: str | None = REGION_TOKEN
@@ -59,10 +59,12 @@ class MustelaProcessor:
     Args:
         base_processor: processor of the base: tokenizer and image processor.
         template: how conversations are written.
-        settings: see :class:`ProcessorSettings`.
+        settings: see `ProcessorSettings`.
     """
 
-    def __init__(self, base_processor: ProcessorMixin, template: Template, settings: ProcessorSettings) -> None:
+    def __init__(
+        self, base_processor: ProcessorMixin, template: Template, settings: ProcessorSettings
+    ) -> None:
         self.base_processor = base_processor
         self.template = template
         self.settings = settings
@@ -94,7 +96,7 @@ class MustelaProcessor:
         """Make the tensors of one sample.
 
         Args:
-            rendered: messages and regions, see :func:`mustela.data.render.render`.
+            rendered: messages and regions, see `mustela.data.render.render`.
             images: the record's pictures, RGB.
             rng: draws the points of regions; None spreads them the same way each time.
             max_length: ids at most; whole last rounds are dropped to keep to it.
@@ -102,12 +104,12 @@ class MustelaProcessor:
             digit_weights: loss factors of hundreds, tens and units of coordinates in answers.
 
         Returns:
-            ``input_ids``, ``labels`` (and ``label_weights``) ``(T,)``; ``region_points (R, P, 2)`` in 0..1 of the
-            encoded picture and ``region_image (R,)`` where there are regions; the base's image tensors;
-            ``num_images``, a scalar.
+            `input_ids`, `labels` (and `label_weights`) `(T,)`; `region_points (R, P, 2)` in 0..1 of the
+            encoded picture and `region_image (R,)` where there are regions; the base's image tensors;
+            `num_images`, a scalar.
 
         Raises:
-            RecordError: the sample can't be labelled, or not even its first round fits ``max_length``.
+            RecordError: the sample can't be labelled, or not even its first round fits `max_length`.
             CountMismatchError: pictures and image slots differ in number.
         """
         slots = sum(message.count(Slot.IMAGE) for message in rendered.messages)
@@ -124,7 +126,10 @@ class MustelaProcessor:
             mm_use_im_start_end=self.settings.mm_use_im_start_end,
         )
         encoded = encode_prompt(
-            prompt, self.tokenizer, image_token=self.image_token, region_token=self.settings.region_token or REGION_TOKEN
+            prompt,
+            self.tokenizer,
+            image_token=self.image_token,
+            region_token=self.settings.region_token or REGION_TOKEN,
         )
         if max_length is not None:
             encoded = fit_rounds(encoded, [len(ids) for ids in expansions], max_length=max_length)
@@ -144,7 +149,10 @@ class MustelaProcessor:
         if kept:
             regions = rendered.regions[:kept]
             sample["region_points"] = torch.stack(
-                [self._points(region, images[region.image].size, transforms[region.image], rng) for region in regions]
+                [
+                    self._points(region, images[region.image].size, transforms[region.image], rng)
+                    for region in regions
+                ]
             )
             sample["region_image"] = torch.tensor([region.image for region in regions])
         return sample
@@ -152,20 +160,22 @@ class MustelaProcessor:
     def _encode_images(
         self, images: Sequence[Image.Image]
     ) -> tuple[dict[str, Tensor], list[list[int]], list[Transform]]:
-        """Return the base's image tensors, the ids each image slot expands to, and each picture's transform."""
+        """Return the base's image tensors, the ids that each slot expands to, and each picture's transform."""
         if not images:
             return {}, [], []
         settings = self.settings
         if settings.image_aspect_ratio is not None and settings.resized_image_wh is not None:
             transforms = [
-                fit_classic(settings.image_aspect_ratio, image.size, settings.resized_image_wh) for image in images
+                fit_classic(settings.image_aspect_ratio, image.size, settings.resized_image_wh)
+                for image in images
             ]
             fitted = [transform.apply(image) for transform, image in zip(transforms, images, strict=True)]
             inputs = self.image_processor(fitted, return_tensors="pt")
         else:
             inputs = self.image_processor(list(images), return_tensors="pt")
             transforms = [
-                fit_of_base(self.image_processor, inputs, index, image.size) for index, image in enumerate(images)
+                fit_of_base(self.image_processor, inputs, index, image.size)
+                for index, image in enumerate(images)
             ]
         expansions = []
         for index in range(len(images)):
@@ -184,7 +194,7 @@ class MustelaProcessor:
         transform: Transform,
         rng: np.random.Generator | None,
     ) -> Tensor:
-        """Sample a region and carry its points to the encoded picture: ``(P, 2)`` in 0..1."""
+        """Sample a region and carry its points to the encoded picture: `(P, 2)` in 0..1."""
         points = sample_points(region.raster(size_wh), count=self.settings.region_points, rng=rng)
         if self.settings.sampling_geometry == "original":
             points -= 0.5
@@ -205,7 +215,9 @@ class MustelaProcessor:
             "template": self.template.to_json(),
             "settings": asdict(self.settings),
         }
-        (folder / _FILE).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (folder / _FILE).write_text(
+            json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **_: Any) -> MustelaProcessor:
@@ -216,7 +228,9 @@ class MustelaProcessor:
         """
         file = Path(folder) / _FILE
         if not file.is_file():
-            raise CheckpointError(f"{folder} has no mustela processor: looked for {_FILE} and {_BASE_FOLDER}/.")
+            raise CheckpointError(
+                f"{folder} has no mustela processor: looked for {_FILE} and {_BASE_FOLDER}/."
+            )
         content = json.loads(file.read_text(encoding="utf-8"))
         size = content["settings"].pop("resized_image_wh")
         settings = ProcessorSettings(**content["settings"])

@@ -1,4 +1,7 @@
-"""Models: the wrapped base, region encoders, composition, loading. Importing it registers the Auto classes."""
+"""Models: the wrapped base, region encoders, composition, loading.
+
+Importing it registers configuration, model and processor with the Auto classes of transformers.
+"""
 
 from transformers import AutoConfig, AutoModelForImageTextToText
 
@@ -6,6 +9,7 @@ from mustela.model.classic import ClassicConfig, ClassicForConditionalGeneration
 from mustela.model.configuration import MustelaConfig
 from mustela.model.families import FAMILIES, Family, ImageFeatures
 from mustela.model.grids import FeatureGrids, sample_grids
+from mustela.model.loading import load_model, packaged_models, resolve_model_path
 from mustela.model.modeling import MustelaForConditionalGeneration, MustelaOutput
 from mustela.model.region_encoders import GeoSampler, MeanEncoder
 
@@ -26,5 +30,8 @@ __all__ = [
     "MustelaConfig",
     "MustelaForConditionalGeneration",
     "MustelaOutput",
+    "load_model",
+    "packaged_models",
+    "resolve_model_path",
     "sample_grids",
 ]

@@ -37,7 +37,7 @@ from mustela.model.tokens import add_tokens, added_tokens, control_strings, trai
 
 @dataclass(frozen=True)
 class RegionSettings:
-    """The region encoder of a model to be built; see :class:`mustela.model.MustelaConfig`."""
+    """The region encoder of a model to be built; see `mustela.model.MustelaConfig`."""
 
     encoder: RegionEncoderName = "geo"
     geometry: SamplingGeometry = "aligned"
@@ -54,11 +54,11 @@ class ClassicSettings:
     Attributes:
         image_wh: the picture that the vision tower takes.
         select_layer: hidden state of the tower that is read.
-        select_feature: ``patch`` or ``cls_patch``.
-        projector_type: ``linear`` or ``mlp2x_gelu``.
-        image_aspect_ratio: ``square_nocrop`` or ``pad``.
+        select_feature: `patch` or `cls_patch`.
+        projector_type: `linear` or `mlp2x_gelu`.
+        image_aspect_ratio: `square_nocrop` or `pad`.
         use_im_start_end: mark pictures in the text.
-        use_im_patch_token: add the unused token ``<im_patch>``, so that ids equal those of the original.
+        use_im_patch_token: add the unused token `<im_patch>`, so that ids equal those of the original.
     """
 
     image_wh: tuple[int, int] = (336, 336)
@@ -76,7 +76,9 @@ def _materialised(module_class: Any, config: PreTrainedConfig) -> Any:
         return module_class(config)
 
 
-def _wrap(base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, regions: RegionSettings) -> MustelaForConditionalGeneration:
+def _wrap(
+    base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, regions: RegionSettings
+) -> MustelaForConditionalGeneration:
     """Put a base into a mustela model with a fresh region encoder."""
     has_encoder = regions.encoder != "none"
     config = MustelaConfig(
@@ -92,7 +94,9 @@ def _wrap(base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, regions: Re
     model: MustelaForConditionalGeneration = _materialised(MustelaForConditionalGeneration, config)
     model.base = base
     model.region_encoder = build_region_encoder(
-        config, channels=model.family.channels(base.config), hidden_size=base.config.get_text_config().hidden_size
+        config,
+        channels=model.family.channels(base.config),
+        hidden_size=base.config.get_text_config().hidden_size,
     )
     if model.region_encoder is not None:
         model.region_encoder.to(dtype=base.dtype)
@@ -104,17 +108,24 @@ def _wrap(base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, regions: Re
 
 def _end_ids(known: int | list[int] | None, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     ids = [known] if isinstance(known, int) else list(known or [])
-    return list(dict.fromkeys([*ids, *([tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else [])]))
+    return list(
+        dict.fromkeys([*ids, *([tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else [])])
+    )
 
 
 def build_from_nothing(
-    recipe: Mapping[str, Any], texts: Iterable[str], *, version: str, regions: RegionSettings, classic: ClassicSettings
+    recipe: Mapping[str, Any],
+    texts: Iterable[str],
+    *,
+    version: str,
+    regions: RegionSettings,
+    classic: ClassicSettings,
 ) -> tuple[MustelaForConditionalGeneration, MustelaProcessor]:
-    """Make a classic composition of random numbers and a tokenizer trained on ``texts``.
+    """Make a classic composition of random numbers and a tokenizer trained on `texts`.
 
     Args:
-        recipe: ``language_model`` and ``vision_tower``: configurations with their ``model_type``;
-            ``tokenizer``: ``vocab_size``.
+        recipe: `language_model` and `vision_tower`: configurations with their `model_type`;
+            `tokenizer`: `vocab_size`.
         texts: what the tokenizer learns from.
         version: template.
         regions: the region encoder.
@@ -138,8 +149,15 @@ def build_from_nothing(
 
 
 def build_classic(
-    language_model: str | Path, vision_tower: str | Path, *, version: str, regions: RegionSettings, classic: ClassicSettings,
-    dtype: torch.dtype = torch.float32, attn_implementation: str | None = None, cache_dir: str | None = None,
+    language_model: str | Path,
+    vision_tower: str | Path,
+    *,
+    version: str,
+    regions: RegionSettings,
+    classic: ClassicSettings,
+    dtype: torch.dtype = torch.float32,
+    attn_implementation: str | None = None,
+    cache_dir: str | None = None,
 ) -> tuple[MustelaForConditionalGeneration, MustelaProcessor]:
     """Join a causal language model and a vision tower by a fresh projector, as Ferret and LLaVA do.
 
@@ -181,14 +199,19 @@ def build_classic(
 
 
 def build_on_base(
-    base_path: str | Path, *, version: str, regions: RegionSettings, dtype: torch.dtype = torch.float32,
-    attn_implementation: str | None = None, cache_dir: str | None = None,
+    base_path: str | Path,
+    *,
+    version: str,
+    regions: RegionSettings,
+    dtype: torch.dtype = torch.float32,
+    attn_implementation: str | None = None,
+    cache_dir: str | None = None,
 ) -> tuple[MustelaForConditionalGeneration, MustelaProcessor]:
     """Give regions to a ready image-text-to-text model of transformers.
 
     Args:
         base_path: folder or name.
-        version: template; ``auto`` is the one that the model was trained with.
+        version: template; `auto` is the one that the model was trained with.
         regions: the region encoder.
         dtype: of all weights.
         attn_implementation: attention back-end.
@@ -223,13 +246,18 @@ def _marks(classic: ClassicSettings) -> tuple[str, ...]:
 
 
 def _config_from(
-    values: Mapping[str, Any], *, vocab_size: int | None = None, tokenizer: PreTrainedTokenizerBase | None = None
+    values: Mapping[str, Any],
+    *,
+    vocab_size: int | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> PreTrainedConfig:
     values = dict(values)
     try:
         kind = values.pop("model_type")
     except KeyError:
-        raise ConfigError("from_scratch: language_model and vision_tower need a model_type, such as llama.") from None
+        raise ConfigError(
+            "from_scratch: language_model and vision_tower need a model_type, such as llama."
+        ) from None
     if tokenizer is not None:
         values |= {
             "vocab_size": vocab_size,
@@ -241,7 +269,10 @@ def _config_from(
 
 
 def _classic_config(
-    text_config: PreTrainedConfig, vision_config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, classic: ClassicSettings
+    text_config: PreTrainedConfig,
+    vision_config: PreTrainedConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    classic: ClassicSettings,
 ) -> ClassicConfig:
     return ClassicConfig(
         text_config=text_config,
@@ -255,7 +286,9 @@ def _classic_config(
 
 
 def _fresh_projector(config: ClassicConfig) -> nn.Module:
-    small = ClassicConfig(**{**config.to_dict(), "text_config": config.text_config, "vision_config": config.vision_config})
+    small = ClassicConfig(
+        **{**config.to_dict(), "text_config": config.text_config, "vision_config": config.vision_config}
+    )
     with torch.device("meta"):
         projector = ClassicModel(small).multi_modal_projector
     projector = projector.to_empty(device="cpu")
@@ -266,8 +299,13 @@ def _fresh_projector(config: ClassicConfig) -> nn.Module:
 
 
 def _finish(
-    base: ClassicForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, image_processor: Any, *, version: str,
-    regions: RegionSettings, classic: ClassicSettings,
+    base: ClassicForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerBase,
+    image_processor: Any,
+    *,
+    version: str,
+    regions: RegionSettings,
+    classic: ClassicSettings,
 ) -> tuple[MustelaForConditionalGeneration, MustelaProcessor]:
     vision_config: Any = base.config.vision_config
     patches_only = classic.select_feature == "patch"

@@ -1,7 +1,7 @@
-"""The classic composition: any vision encoder, a projector, any causal language model, in one LLaVA-like base.
+"""The classic composition: any vision encoder, a projector, any causal language model, in one base.
 
-It extends transformers' LLaVA by what Ferret and its kin need: a linear projector, and vision encoders whose patch
-features are preceded by other numbers of tokens than CLIP's one.
+It extends the LLaVA of transformers by what Ferret and its kin need: a linear projector, and vision encoders whose
+patch features are preceded by other numbers of tokens than CLIP's one.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class ClassicConfig(LlavaConfig):
     """Configuration of the classic composition.
 
     Attributes:
-        projector_type: ``linear`` (Ferret, LLaVA 1), ``mlp2x_gelu`` (LLaVA 1.5) or ``mlp_downsample``: each 2 x 2
+        projector_type: `linear` (Ferret, LLaVA 1), `mlp2x_gelu` (LLaVA 1.5) or `mlp_downsample`: each 2 x 2
             patches become one token, so that the language model reads a quarter of them.
-        vision_feature_select_strategy: ``default`` gives the language model the patches, ``full`` also the tokens
+        vision_feature_select_strategy: `default` gives the language model the patches, `full` also the tokens
             before them. Regions are always read from the patches.
     """
 
@@ -81,7 +81,7 @@ class DownsampleProjector(nn.Module):
         self.linear_2 = nn.Linear(hidden_size, hidden_size)
 
     def forward(self, patches: Tensor) -> Tensor:
-        """Return ``(N, side * side / 4, D)`` for patches ``(N, side * side, C)``, row-major."""
+        """Return `(N, side * side / 4, D)` for patches `(N, side * side, C)`, row-major."""
         half = self.side // 2
         windows = patches.unflatten(1, (half, 2, half, 2)).transpose(2, 3)
         return self.linear_2(self.act(self.linear_1(windows.flatten(3).flatten(1, 2))))
@@ -100,7 +100,8 @@ class ClassicModel(LlavaModel):
         elif config.projector_type == "mlp_downsample":
             if config.grid_size % 2:
                 raise ConfigError(
-                    f"projector_type mlp_downsample joins 2 x 2 patches, but the tower has {config.grid_size} a side."
+                    "projector_type mlp_downsample joins 2 x 2 patches, but the tower has"
+                    f" {config.grid_size} a side."
                 )
             self.multi_modal_projector = DownsampleProjector(
                 config.layer_width, config.text_config.hidden_size, side=config.grid_size
@@ -108,7 +109,7 @@ class ClassicModel(LlavaModel):
         self.prefix_tokens = prefix_tokens(config.vision_config)  # type: ignore[arg-type]
 
     def select_features(self, hidden_states: tuple[Tensor, ...], *, prefix: bool) -> Tensor:
-        """Pick the configured vision layers: ``(N, patches (+ prefix), C)``."""
+        """Pick the configured vision layers: `(N, patches (+ prefix), C)`."""
         layer = self.config.vision_feature_layer
         layers = [layer] if isinstance(layer, int) else layer
         start = 0 if prefix else self.prefix_tokens
@@ -117,7 +118,7 @@ class ClassicModel(LlavaModel):
     def get_image_features(
         self, pixel_values: Tensor, **kwargs: Any
     ) -> tuple[Any, ...] | BaseModelOutputWithPooling:
-        """Encode pictures ``(N, 3, H, W)``; ``pooler_output`` holds the projected tokens, one tensor a picture."""
+        """Encode pictures `(N, 3, H, W)`; `pooler_output` is the projected tokens, one tensor a picture."""
         kwargs.pop("return_dict", None)
         kwargs["output_hidden_states"] = self.config.vision_feature_layer
         outputs = self.vision_tower(pixel_values, return_dict=True, **kwargs)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-RegionEncoderName = Literal["geo", "mean", "none"]
+RegionEncoderName = Literal["geo", "mean", "roi", "none"]
 SamplingGeometry = Literal["aligned", "original"]
 
 
@@ -16,15 +16,15 @@ class MustelaConfig(PreTrainedConfig):
 
     Attributes:
         base_config: configuration of the base, any image-text-to-text model of transformers or
-            :class:`mustela.model.ClassicConfig`.
-        region_encoder: ``geo`` (spatial-aware visual sampler, Ferret section 3.2), ``mean`` (average of projected
-            features) or ``none`` (coordinates in the text only).
-        region_token_id: id of ``<region_fea>``; None exactly if ``region_encoder`` is ``none``.
-        sampler_pooler_mode: how ``geo`` pools neighbours, ``max`` or ``mean``.
-        sampling_geometry: ``aligned`` reads features where the region is; ``original`` reads them as Ferret's
+            `mustela.model.ClassicConfig`.
+        region_encoder: `geo` (spatial-aware visual sampler, Ferret section 3.2), `mean` (average of projected
+            features), `roi` (a grid over the region's box) or `none` (coordinates in the text only).
+        region_token_id: id of `<region_fea>`; None exactly if `region_encoder` is `none`.
+        sampler_pooler_mode: how `geo` pools neighbours, `max` or `mean`.
+        sampling_geometry: `aligned` reads features where the region is; `original` reads them as Ferret's
             released weights were trained (transposed and corner-aligned).
         region_points: points drawn in a region.
-        region_sub_points: points kept by each stage of ``geo``.
+        region_sub_points: points kept by each stage of `geo`.
         region_neighbors: neighbours pooled for each kept point.
     """
 

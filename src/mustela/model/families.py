@@ -1,6 +1,6 @@
 """Families of bases: where in a base's vision outputs the feature grid lies, and in which order.
 
-Adding a base is one entry in :data:`FAMILIES`.
+Adding a base is one entry in `FAMILIES`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Family:
     """How to read regions from one kind of base.
 
     Attributes:
-        image_inputs: arguments of the base's ``get_image_features``, as its image processor makes them.
+        image_inputs: arguments of the base's `get_image_features`, as its image processor makes them.
         position_inputs: those of them, and further ones, that the base's forward needs beside encoded images.
         channels: channels of the grid, from the base's configuration.
         grids: the grids, from the base's inner model, its vision outputs and the image inputs.
@@ -86,8 +86,8 @@ def family_of(base_config: PreTrainedConfig) -> Family:
     except KeyError:
         known = ", ".join(sorted(FAMILIES))
         raise ConfigError(
-            f"model_name_or_path: no region family for bases of type {base_config.model_type!r}: it must say which"
-            f" vision features make the grid and in which order. Known: {known}."
+            f"model_name_or_path: no region family for bases of type {base_config.model_type!r}: it must say"
+            f" which vision features make the grid and in which order. Known: {known}."
         ) from None
 
 
@@ -96,7 +96,7 @@ class ImageFeatures:
     """Encoded pictures, to be used for any number of questions.
 
     Attributes:
-        outputs: what the base's ``get_image_features`` returned; ``pooler_output`` has one entry a picture.
+        outputs: what the base's `get_image_features` returned; `pooler_output` has one entry a picture.
         grids: the feature grids that regions are read from.
     """
 
@@ -108,7 +108,7 @@ class ImageFeatures:
         return len(self.outputs.pooler_output)
 
     def select(self, index: list[int]) -> ImageFeatures:
-        """Return the pictures at ``index``, in that order, with repeats."""
+        """Return the pictures at `index`, in that order, with repeats."""
         outputs = self.outputs.__class__(pooler_output=[self.outputs.pooler_output[i] for i in index])
         deepstack = self.outputs.get("deepstack_features")
         if deepstack is not None:

@@ -19,9 +19,9 @@ class FeatureGrids:
     """Feature grids of N images, of any sizes, in one table.
 
     Attributes:
-        table: ``(S, C)`` cells in row-major order, one image after the other.
-        start: ``(N,)`` row of the table where an image begins.
-        size_hw: ``(N, 2)`` rows and columns of each grid.
+        table: `(S, C)` cells in row-major order, one image after the other.
+        start: `(N,)` row of the table where an image begins.
+        size_hw: `(N, 2)` rows and columns of each grid.
     """
 
     table: Tensor
@@ -30,7 +30,7 @@ class FeatureGrids:
 
     @classmethod
     def from_list(cls, grids_HWC: Sequence[Tensor]) -> FeatureGrids:
-        """Join grids ``(H, W, C)``, one an image."""
+        """Join grids `(H, W, C)`, one an image."""
         device = grids_HWC[0].device
         size_hw = torch.tensor([grid.shape[:2] for grid in grids_HWC], device=device)
         cells = size_hw.prod(-1)
@@ -38,7 +38,7 @@ class FeatureGrids:
 
     @classmethod
     def from_batch(cls, grids_NHWC: Tensor) -> FeatureGrids:
-        """Take equal grids ``(N, H, W, C)``."""
+        """Take equal grids `(N, H, W, C)`."""
         count, height, width, _ = grids_NHWC.shape
         device = grids_NHWC.device
         start = torch.arange(count, device=device) * (height * width)
@@ -47,7 +47,7 @@ class FeatureGrids:
 
     @classmethod
     def empty(cls, channels: int, like: Tensor) -> FeatureGrids:
-        """Return the grids of a batch without images, on the device and in the dtype of ``like``."""
+        """Return the grids of a batch without images, on the device and in the dtype of `like`."""
         none = torch.zeros(0, dtype=torch.long, device=like.device)
         return cls(like.new_zeros(0, channels), none, none.view(0, 1).expand(0, 2))
 
@@ -61,18 +61,18 @@ def sample_grids(
 ) -> Tensor:
     """Read features at points, bilinearly.
 
-    With ``aligned`` a cell's feature sits at its centre, ``((column + 0.5) / W, (row + 0.5) / H)``, and points beyond
-    the outermost centres read the border. With ``original`` it is read as in Ferret's released code: the point's x
-    selects the row and its y the column, and 0..1 spans the centres of the first and the last cell.
+    With `aligned` a cell's feature sits at its centre, `((column + 0.5) / W, (row + 0.5) / H)`, and points
+    beyond the outermost centres read the border. With `original` it is read as in Ferret's released code: the
+    point's x selects the row and its y the column, and 0..1 spans the centres of the first and the last cell.
 
     Args:
         grids: features of the images.
-        points_RP2: ``(R, P, 2)`` points (x, y) in 0..1 of the encoded picture, float32.
-        image_R: ``(R,)`` index of the image each region lies in.
+        points_RP2: `(R, P, 2)` points (x, y) in 0..1 of the encoded picture, float32.
+        image_R: `(R,)` index of the image each region lies in.
         geometry: see above.
 
     Returns:
-        ``(R, P, C)`` in the dtype of the grids.
+        `(R, P, C)` in the dtype of the grids.
     """
     size_R12 = grids.size_hw[image_R].to(points_RP2.dtype)[:, None]
     row_limit, column_limit = size_R12[..., 0] - 1, size_R12[..., 1] - 1

@@ -1,7 +1,8 @@
 """Temporary hooks that put region features among the embeddings and the head only where a label is.
 
-Each is a context manager round one call of the base: nothing is kept between calls. They act on the embedding's output
-and the head's input, so positions, caches, checkpointing, sharding and quantisation stay the base's own.
+Each is a context manager round one call of the base: nothing is kept between calls. They act on the
+embedding's output and the head's input, so positions, caches, checkpointing, sharding and quantisation stay
+the base's own.
 """
 
 from __future__ import annotations
@@ -20,21 +21,24 @@ def region_rows(input_ids: Tensor, token_id: int | None, count: int) -> Tensor:
     """Number the region tokens of a batch in order of the text.
 
     Args:
-        input_ids: ``(B, T)``.
+        input_ids: `(B, T)`.
         token_id: id of the region token; None where the model has none.
         count: number of region features given.
 
     Returns:
-        ``(B, T)`` index of the region feature at each region token, -1 elsewhere.
+        `(B, T)` index of the region feature at each region token, -1 elsewhere.
 
     Raises:
         CountMismatchError: tokens and features differ in number.
     """
-    is_region = (input_ids == token_id) if token_id is not None else torch.zeros_like(input_ids, dtype=torch.bool)
+    is_region = (
+        (input_ids == token_id) if token_id is not None else torch.zeros_like(input_ids, dtype=torch.bool)
+    )
     tokens = int(is_region.sum())
     if tokens != count:
         raise CountMismatchError(
-            f"The batch has {tokens} region tokens but {count} regions. Each <region_fea> in the text needs one region."
+            f"The batch has {tokens} region tokens but {count} regions."
+            " Each <region_fea> in the text needs one region."
         )
     numbers = is_region.flatten().cumsum(0).view_as(input_ids) - 1
     return torch.where(is_region, numbers, -1)
@@ -44,13 +48,14 @@ def region_rows(input_ids: Tensor, token_id: int | None, count: int) -> Tensor:
 def region_embeddings(embedding: nn.Module, rows_BT: Tensor, features_RD: Tensor) -> Iterator[None]:
     """Replace the embeddings of region tokens by region features during one call.
 
-    The embedding may be called again with other lengths (cached generation: left alone) or with every row repeated
-    (beams, several answers: the features are repeated alike).
+    The embedding may be called again with other lengths (cached generation: left alone) or with every row
+    repeated (beams, several answers: the features are repeated alike).
 
     Args:
         embedding: the base's input embedding.
-        rows_BT: from :func:`region_rows`.
-        features_RD: ``(R, D)``; with R = 0 its zero still enters the graph, so that its parameters get gradients.
+        rows_BT: from `region_rows`.
+        features_RD: `(R, D)`; with R = 0 its zero still enters the graph, so that its parameters get
+            gradients.
     """
 
     def place(_: nn.Module, args: tuple[Any, ...], embedded: Tensor) -> Tensor | None:
@@ -73,7 +78,7 @@ def region_embeddings(embedding: nn.Module, rows_BT: Tensor, features_RD: Tensor
 
 @contextmanager
 def head_only_at(head: nn.Module, keep_BT: Tensor) -> Iterator[None]:
-    """Let the language-model head see only the kept positions during one call, as ``(1, kept, D)``.
+    """Let the language-model head see only the kept positions during one call, as `(1, kept, D)`.
 
     What the base does with logits afterwards (scaling, soft-capping) acts on the kept ones.
     """

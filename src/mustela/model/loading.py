@@ -34,7 +34,9 @@ def resolve_model_path(name: str | Path) -> Path:
         return Path(str(resources.files("mustela") / "assets" / str(name)))
     if not path.is_dir():
         known = ", ".join(packaged_models()) or "none"
-        raise CheckpointError(f"There is no folder {str(name)!r}, and no packaged model of that name (known: {known}).")
+        raise CheckpointError(
+            f"There is no folder {str(name)!r}, and no packaged model of that name (known: {known})."
+        )
     if (path / "final" / "config.json").is_file() and not (path / "config.json").is_file():
         path = path / "final"
     return path
@@ -49,15 +51,19 @@ def is_mustela_model(path: str | Path) -> bool:
 
 
 def load_model(
-    path: str | Path, *, device: str | torch.device | None = None, dtype: torch.dtype = torch.float32, **kwargs: Any
+    path: str | Path,
+    *,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype = torch.float32,
+    **kwargs: Any,
 ) -> tuple[MustelaForConditionalGeneration, MustelaProcessor]:
     """Load a model and its processor.
 
     Args:
-        path: a model's folder, a run's folder (its ``final/`` is taken) or the name of a packaged model.
+        path: a model's folder, a run's folder (its `final/` is taken) or the name of a packaged model.
         device: where to put it; None: an accelerator if there is one, else the CPU.
         dtype: of its weights.
-        kwargs: passed to ``from_pretrained``.
+        kwargs: passed to `from_pretrained`.
 
     Raises:
         CheckpointError: no mustela model there; the message says what was looked for.
@@ -65,7 +71,8 @@ def load_model(
     folder = resolve_model_path(path)
     if not is_mustela_model(folder):
         raise CheckpointError(
-            f"{folder} holds no mustela model: looked for a config.json with model_type {MustelaConfig.model_type!r}."
+            f"{folder} holds no mustela model: looked for a config.json with model_type"
+            f" {MustelaConfig.model_type!r}."
             " To give regions to another model, train with --model_name_or_path."
         )
     if device is None:

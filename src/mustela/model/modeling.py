@@ -28,8 +28,8 @@ class MustelaOutput(ModelOutput):
     """What a forward pass returns.
 
     Attributes:
-        loss: scalar, with ``labels``.
-        logits: ``(B, T, V)`` without ``labels``; with them ``(supervised, V)``, only where a label is.
+        loss: scalar, with `labels`.
+        logits: `(B, T, V)` without `labels`; with them `(supervised, V)`, only where a label is.
         cache: keys and values, where the base keeps them.
     """
 
@@ -39,14 +39,18 @@ class MustelaOutput(ModelOutput):
 
 
 def supervised_loss(
-    logits_LV: Tensor, targets_L: Tensor, *, weights_L: Tensor | None = None, items: Tensor | int | None = None
+    logits_LV: Tensor,
+    targets_L: Tensor,
+    *,
+    weights_L: Tensor | None = None,
+    items: Tensor | int | None = None,
 ) -> Tensor:
-    """Cross entropy summed over supervised tokens and divided by ``items``.
+    """Cross entropy summed over supervised tokens and divided by `items`.
 
     Args:
-        logits_LV: ``(L, V)`` logits of the L supervised positions.
-        targets_L: ``(L,)`` their tokens.
-        weights_L: ``(L,)`` factor of each token's loss; None means 1.
+        logits_LV: `(L, V)` logits of the L supervised positions.
+        targets_L: `(L,)` their tokens.
+        weights_L: `(L,)` factor of each token's loss; None means 1.
         items: tokens to divide by: those of the whole (accumulated, distributed) batch; None means L.
 
     Returns:
@@ -62,8 +66,8 @@ def supervised_loss(
 class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
     """An image-text-to-text base whose region tokens carry features of the regions they stand for.
 
-    The base stays as it is: its pictures are encoded once, region features are read from them and put in the place
-    of the region tokens' embeddings, and the base runs with both.
+    The base stays as it is: its pictures are encoded once, region features are read from them and put in the
+    place of the region tokens' embeddings, and the base runs with both.
     """
 
     config: MustelaConfig
@@ -105,10 +109,10 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self.base.set_output_embeddings(value)
 
     def encode_images(self, **inputs: Tensor) -> ImageFeatures:
-        """Run the vision part once; hand the result to ``forward`` or ``generate`` as ``image_features``.
+        """Run the vision part once; hand the result to `forward` or `generate` as `image_features`.
 
         Args:
-            inputs: the image tensors that the processor made (``pixel_values`` and, by base, others).
+            inputs: the image tensors that the processor made (`pixel_values` and, by base, others).
         """
         return encode_images(self.base, inputs)
 
@@ -119,11 +123,11 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
 
         Args:
             images: encoded pictures; None if there are none.
-            points_RP2: ``(R, P, 2)`` points in 0..1 of the encoded picture; None means no region.
-            image_R: ``(R,)`` index of each region's picture.
+            points_RP2: `(R, P, 2)` points in 0..1 of the encoded picture; None means no region.
+            image_R: `(R,)` index of each region's picture.
 
         Returns:
-            ``(R, D)``, with R = 0 too, so that the encoder is always part of the graph.
+            `(R, D)`, with R = 0 too, so that the encoder is always part of the graph.
 
         Raises:
             CountMismatchError: a region's picture doesn't exist, or the two counts of regions differ.
@@ -132,7 +136,9 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         count = 0 if points_RP2 is None else points_RP2.shape[0]
         if count and (image_R is None or image_R.shape[0] != count):
             given = 0 if image_R is None else image_R.shape[0]
-            raise CountMismatchError(f"{count} regions have points but {given} have an image index (region_image).")
+            raise CountMismatchError(
+                f"{count} regions have points but {given} have an image index (region_image)."
+            )
         pictures = 0 if images is None else len(images)
         if count and int(image_R.max()) >= pictures:  # type: ignore[union-attr]
             raise CountMismatchError(
@@ -152,10 +158,8 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         features: Tensor = self.region_encoder(grids, points_RP2, image_R)
         return features
 
-    def _prepare(
-        self, input_ids: Tensor, inputs: dict[str, Any]
-    ) -> tuple[Tensor, Tensor, dict[str, Any]]:
-        """Encode what a call was given: rows of the region tokens, region features, the base's other inputs."""
+    def _prepare(self, input_ids: Tensor, inputs: dict[str, Any]) -> tuple[Tensor, Tensor, dict[str, Any]]:
+        """Encode what a call was given: rows of the region tokens, region features, other inputs."""
         inputs = dict(inputs)
         points, image = inputs.pop("region_points", None), inputs.pop("region_image", None)
         features: ImageFeatures | None = inputs.pop("image_features", None)
@@ -180,17 +184,17 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         num_items_in_batch: Tensor | int | None = None,
         **inputs: Any,
     ) -> MustelaOutput:
-        """Run the model, with ``labels`` for a loss, without them for logits.
+        """Run the model, with `labels` for a loss, without them for logits.
 
         Args:
-            input_ids: ``(B, T)``, image and region placeholders expanded by the processor.
-            attention_mask: ``(B, T)``, 0 at padding.
-            labels: ``(B, T)`` token ids, -100 where unsupervised; shifted inside.
-            label_weights: ``(B, T)`` factor of each label's loss.
+            input_ids: `(B, T)`, image and region placeholders expanded by the processor.
+            attention_mask: `(B, T)`, 0 at padding.
+            labels: `(B, T)` token ids, -100 where unsupervised; shifted inside.
+            label_weights: `(B, T)` factor of each label's loss.
             num_items_in_batch: supervised tokens to divide the loss by; the Trainer gives those of the whole
                 accumulated batch.
-            inputs: ``region_points (R, P, 2)`` and ``region_image (R,)``; the base's image tensors, or
-                ``image_features`` from :meth:`encode_images`; anything else that the base takes.
+            inputs: `region_points (R, P, 2)` and `region_image (R,)`; the base's image tensors, or
+                `image_features` from `encode_images`; anything else that the base takes.
 
         Raises:
             CountMismatchError: numbers of region tokens, regions or images disagree.
@@ -213,14 +217,14 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
 
     @torch.no_grad()
     def generate(self, input_ids: Tensor, **inputs: Any) -> Any:  # type: ignore[override]
-        """Generate with the base's own ``generate``; pictures and regions are encoded once.
+        """Generate with the base's own `generate`; pictures and regions are encoded once.
 
         Args:
-            input_ids: ``(B, T)`` prompts, padded on the left.
-            inputs: as for :meth:`forward`, and any argument of transformers' ``generate``.
+            input_ids: `(B, T)` prompts, padded on the left.
+            inputs: as for `forward`, and any argument of transformers' `generate`.
 
         Returns:
-            What the base's ``generate`` returns: ``(B, T + new)`` ids, prompt included, unless asked otherwise.
+            What the base's `generate` returns: `(B, T + new)` ids, prompt included, unless asked otherwise.
         """
         rows, region_features, inputs = self._prepare(input_ids, inputs)
         self.base.generation_config = self.generation_config

@@ -23,7 +23,7 @@ _MARKS: tuple[tuple[str, Part], ...] = (
 
 
 def part_of(name: str) -> Part:
-    """Return the part that a parameter, named as in ``named_parameters()``, belongs to."""
+    """Return the part that a parameter, named as in `named_parameters()`, belongs to."""
     for mark, part in _MARKS:
         if name.startswith((mark, f"base.model.{mark}")):
             return part

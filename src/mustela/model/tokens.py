@@ -15,9 +15,13 @@ _CONTROL = re.compile(r"<\|[^|<>\s]+\|>|</?\w+>")
 
 
 def added_tokens(
-    *, region: str | None, image: str | None = IMAGE_PLACEHOLDER, patch: str | None = None, marks: Sequence[str] = ()
+    *,
+    region: str | None,
+    image: str | None = IMAGE_PLACEHOLDER,
+    patch: str | None = None,
+    marks: Sequence[str] = (),
 ) -> list[str]:
-    """List the tokens to add, in the order of the original: patch, region, picture marks; then the image token."""
+    """List the tokens to add, in the original's order: patch, region, picture marks; then the image token."""
     return [token for token in (patch, region, *marks, image) if token]
 
 
@@ -37,7 +41,7 @@ def add_tokens(tokenizer: PreTrainedTokenizerBase, tokens: Iterable[str]) -> Non
 
 
 def control_strings(template: Template) -> list[str]:
-    """List what looks like a control token in a template's text: ``<|user|>``, ``</s>``, ``<start_of_turn>``."""
+    """List what looks like a control token in a template's text: `<|user|>`, `</s>`, `<start_of_turn>`."""
     layout = template.to_json()["layout"]
     found: list[str] = []
     for key, value in layout.items():

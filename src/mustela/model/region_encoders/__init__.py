@@ -1,6 +1,6 @@
 """Region encoders: feature grids and points to one vector a region.
 
-Every encoder is a module called as ``encoder(grids, points_RP2, image_R) -> (R, D)``.
+Every encoder is a module called as `encoder(grids, points_RP2, image_R) -> (R, D)`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from torch import nn
 from mustela.model.configuration import MustelaConfig
 from mustela.model.region_encoders.geo import GeoSampler
 from mustela.model.region_encoders.mean import MeanEncoder
+from mustela.model.region_encoders.roi import RoiEncoder
 
-__all__ = ["GeoSampler", "MeanEncoder", "build_region_encoder"]
+__all__ = ["GeoSampler", "MeanEncoder", "RoiEncoder", "build_region_encoder"]
 
 
 def build_region_encoder(config: MustelaConfig, *, channels: int, hidden_size: int) -> nn.Module | None:
@@ -23,7 +24,7 @@ def build_region_encoder(config: MustelaConfig, *, channels: int, hidden_size: i
         hidden_size: width of the language model.
 
     Returns:
-        The encoder, or None for ``region_encoder: none``.
+        The encoder, or None for `region_encoder: none`.
     """
     if config.region_encoder == "geo":
         return GeoSampler(
@@ -36,4 +37,6 @@ def build_region_encoder(config: MustelaConfig, *, channels: int, hidden_size: i
         )
     if config.region_encoder == "mean":
         return MeanEncoder(channels, hidden_size, geometry=config.sampling_geometry)
+    if config.region_encoder == "roi":
+        return RoiEncoder(channels, hidden_size, geometry=config.sampling_geometry)
     return None

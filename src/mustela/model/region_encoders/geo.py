@@ -1,13 +1,14 @@
-"""Ferret's spatial-aware visual sampler (You et al. 2023, section 3.2), arranged to do its dense work once a grid cell.
+"""Ferret's spatial-aware visual sampler (You et al. 2023, section 3.2), its dense work done once a grid cell.
 
-Shape legend: R regions, P points of a stage, n points kept, k neighbours, C channels, D width of the language model.
+Shape legend: R regions, P points of a stage, n points kept, k neighbours, C channels, D width of the language
+model.
 
 The sampler keeps n of P points by farthest-point sampling, gathers the k nearest points of each, and computes
-``pool_k(LayerNorm(ReLU(W [V (neighbour - anchor) + b; anchor] + c)))`` where neighbour and anchor are a point's feature
-joined with its (x, y). Everything before the ReLU is linear, so with ``W = [W1 W2]`` and ``A = W1 V`` it equals
-``A neighbour + (W2 - A) anchor + (W1 b + c)``: one product a point and one an anchor instead of two a neighbour. In
-the first stage a point's feature is interpolated from the grid, which is linear too, so the products are taken once a
-grid cell, whatever the number of regions.
+`pool_k(LayerNorm(ReLU(W [V (neighbour - anchor) + b; anchor] + c)))` where neighbour and anchor are a point's
+feature joined with its (x, y). Everything before the ReLU is linear, so with `W = [W1 W2]` and `A = W1 V` it
+equals `A neighbour + (W2 - A) anchor + (W1 b + c)`: one product a point and one an anchor instead of two a
+neighbour. In the first stage a point's feature is interpolated from the grid, which is linear too, so the
+products are taken once a grid cell, whatever the number of regions.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ def farthest_points(points_RP2: Tensor, count: int) -> Tensor:
     """Choose points that are far from each other, starting with the first.
 
     Args:
-        points_RP2: ``(R, P, 2)``; taken to float32, as lower precision merges neighbouring points.
+        points_RP2: `(R, P, 2)`; taken to float32, as lower precision merges neighbouring points.
         count: n, at most P.
 
     Returns:
-        ``(R, n)`` indices; each maximises the distance to those before it, the first of equals.
+        `(R, n)` indices; each maximises the distance to those before it, the first of equals.
     """
     points_RP2 = points_RP2.float()
     regions, total, _ = points_RP2.shape
@@ -50,14 +51,14 @@ def nearest_points(anchors_Rn2: Tensor, points_RP2: Tensor, count: int) -> Tenso
     """Find the nearest points of each anchor, by differences in float32 (no cancellation).
 
     Returns:
-        ``(R, n, k)`` indices into P, nearest first.
+        `(R, n, k)` indices into P, nearest first.
     """
     difference = anchors_Rn2.float()[:, :, None] - points_RP2.float()[:, None]
     return difference.square().sum(-1).topk(count, largest=False, sorted=False).indices
 
 
 def take(values_RPC: Tensor, index: Tensor) -> Tensor:
-    """Gather rows a region: ``(R, P, C)`` at ``(R, ...)`` gives ``(R, ..., C)``."""
+    """Gather rows a region: `(R, P, C)` at `(R, ...)` gives `(R, ..., C)`."""
     region = torch.arange(values_RPC.shape[0], device=index.device).view(-1, *[1] * (index.ndim - 1))
     return values_RPC[region, index]
 
@@ -67,7 +68,7 @@ class GeoStage(nn.Module):
 
     Args:
         channels: C.
-        pooling: ``max`` or ``mean`` over the neighbours.
+        pooling: `max` or `mean` over the neighbours.
     """
 
     def __init__(self, channels: int, *, pooling: Literal["max", "mean"]) -> None:
@@ -79,13 +80,13 @@ class GeoStage(nn.Module):
         self.norm = nn.LayerNorm(channels)
 
     def composed(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the stage's two linear layers as one: neighbour weight A, anchor weight ``W2 - A``, bias."""
+        """Return the stage's two linear layers as one: neighbour weight A, anchor weight `W2 - A`, bias."""
         first, second = self.aggregate.weight.split(self.channels + 2, dim=1)
         neighbor = first @ self.difference.weight
         return neighbor, second - neighbor, first @ self.difference.bias + self.aggregate.bias
 
     def pool(self, neighbor_RPC: Tensor, anchor_RnC: Tensor, nearest_Rnk: Tensor) -> Tensor:
-        """Add the two linear parts for every neighbour, then ReLU, LayerNorm and pooling: ``(R, n, C)``."""
+        """Add the two linear parts for every neighbour, then ReLU, LayerNorm and pooling: `(R, n, C)`."""
         joined_RnkC = take(neighbor_RPC, nearest_Rnk) + anchor_RnC[:, :, None]
         normed_RnkC = self.norm(joined_RnkC.relu())
         return normed_RnkC.amax(2) if self.pooling == "max" else normed_RnkC.mean(2)
@@ -99,8 +100,8 @@ class GeoSampler(nn.Module):
         hidden_size: width D of the output.
         sub_points: points kept by each stage.
         neighbors: k.
-        pooling: ``max`` or ``mean``.
-        geometry: see :func:`mustela.model.grids.sample_grids`.
+        pooling: `max` or `mean`.
+        geometry: see `mustela.model.grids.sample_grids`.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class GeoSampler(nn.Module):
         self.output = nn.Linear(channels, hidden_size)
 
     def forward(self, grids: FeatureGrids, points_RP2: Tensor, image_R: Tensor) -> Tensor:
-        """Return ``(R, D)`` for points ``(R, P, 2)`` in 0..1 and image indices ``(R,)``."""
+        """Return `(R, D)` for points `(R, P, 2)` in 0..1 and image indices `(R,)`."""
         points_RP2 = points_RP2.float()
         features_RPC: Tensor | None = None
         for stage, count in zip(self.stages, self.sub_points, strict=True):

@@ -14,7 +14,7 @@ class MeanEncoder(nn.Module):
     Args:
         channels: channels C of the grid.
         hidden_size: width D of the output.
-        geometry: see :func:`mustela.model.grids.sample_grids`.
+        geometry: see `mustela.model.grids.sample_grids`.
     """
 
     def __init__(self, channels: int, hidden_size: int, *, geometry: SamplingGeometry = "aligned") -> None:
@@ -23,6 +23,6 @@ class MeanEncoder(nn.Module):
         self.projection = nn.Linear(channels, hidden_size)
 
     def forward(self, grids: FeatureGrids, points_RP2: Tensor, image_R: Tensor) -> Tensor:
-        """Return ``(R, D)`` for points ``(R, P, 2)`` in 0..1 and image indices ``(R,)``."""
+        """Return `(R, D)` for points `(R, P, 2)` in 0..1 and image indices `(R,)`."""
         projected = grids.with_table(self.projection(grids.table))
         return sample_grids(projected, points_RP2, image_R, geometry=self.geometry).mean(1)
