@@ -58,6 +58,10 @@ class TrainingArguments(transformers.TrainingArguments):
     region_encoder_lr: float | None = field(
         default=None, metadata={"help": "learning rate of the region encoder; unset: --learning_rate"}
     )
+    muon: bool = field(
+        default=False,
+        metadata={"help": "train weight matrices with Muon, the rest with AdamW; helps models trained from nothing"},
+    )
     save_dtype: Literal["auto", "float32", "bfloat16", "float16"] = field(
         default="auto",
         metadata={

@@ -3,8 +3,9 @@
 Importing it registers configuration, model and processor with the Auto classes of transformers.
 """
 
-from transformers import AutoConfig, AutoModelForImageTextToText
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
+from mustela.data.processor import MustelaProcessor
 from mustela.model.classic import ClassicConfig, ClassicForConditionalGeneration
 from mustela.model.configuration import MustelaConfig
 from mustela.model.families import FAMILIES, Family, ImageFeatures
@@ -17,6 +18,8 @@ AutoConfig.register(ClassicConfig.model_type, ClassicConfig, exist_ok=True)
 AutoConfig.register(MustelaConfig.model_type, MustelaConfig, exist_ok=True)
 AutoModelForImageTextToText.register(ClassicConfig, ClassicForConditionalGeneration, exist_ok=True)
 AutoModelForImageTextToText.register(MustelaConfig, MustelaForConditionalGeneration, exist_ok=True)
+# Not a subclass of ProcessorMixin: it holds one, the base's.
+AutoProcessor.register(MustelaConfig, MustelaProcessor, exist_ok=True)
 
 __all__ = [
     "FAMILIES",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,7 @@ from transformers import (
     AutoTokenizer,
     LlavaProcessor,
     PreTrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
     SiglipImageProcessorPil,
 )
 
@@ -28,89 +26,26 @@ from mustela.constants import IM_END_TOKEN, IM_PATCH_TOKEN, IM_START_TOKEN, IMAG
 from mustela.data.processor import MustelaProcessor, ProcessorSettings
 from mustela.data.templates import get_template
 from mustela.errors import ConfigError
-from mustela.model.classic import ClassicConfig, ClassicForConditionalGeneration, ClassicModel, prefix_tokens
-from mustela.model.configuration import MustelaConfig, RegionEncoderName, SamplingGeometry
+from mustela.model.classic import (
+    ClassicConfig,
+    ClassicForConditionalGeneration,
+    ClassicModel,
+    is_convolutional,
+    patch_size,
+    prefix_tokens,
+)
 from mustela.model.modeling import MustelaForConditionalGeneration
-from mustela.model.region_encoders import build_region_encoder
-from mustela.model.tokens import add_tokens, added_tokens, control_strings, train_tokenizer
+from mustela.model.settings import ClassicSettings, RegionSettings
+from mustela.model.tokens import add_tokens, added_tokens, control_strings, token_id, train_tokenizer
+from mustela.model.wrapping import without_numbers, wrap
 
-
-@dataclass(frozen=True)
-class RegionSettings:
-    """The region encoder of a model to be built; see `mustela.model.MustelaConfig`."""
-
-    encoder: RegionEncoderName = "geo"
-    geometry: SamplingGeometry = "aligned"
-    pooling: str = "max"
-    points: int = 512
-    sub_points: tuple[int, ...] = (128, 32)
-    neighbors: int = 24
-
-
-@dataclass(frozen=True)
-class ClassicSettings:
-    """The classic composition to be built, under the original's names.
-
-    Attributes:
-        image_wh: the picture that the vision tower takes.
-        select_layer: hidden state of the tower that is read.
-        select_feature: `patch` or `cls_patch`.
-        projector_type: `linear` or `mlp2x_gelu`.
-        image_aspect_ratio: `square_nocrop` or `pad`.
-        use_im_start_end: mark pictures in the text.
-        use_im_patch_token: add the unused token `<im_patch>`, so that ids equal those of the original.
-    """
-
-    image_wh: tuple[int, int] = (336, 336)
-    select_layer: int = -2
-    select_feature: str = "patch"
-    projector_type: str = "linear"
-    image_aspect_ratio: str = "square_nocrop"
-    use_im_start_end: bool = False
-    use_im_patch_token: bool = False
-
-
-def _materialised(module_class: Any, config: PreTrainedConfig) -> Any:
-    """Make a module without numbers, to be given real parts."""
-    with torch.device("meta"):
-        return module_class(config)
-
-
-def _wrap(
-    base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, regions: RegionSettings
-) -> MustelaForConditionalGeneration:
-    """Put a base into a mustela model with a fresh region encoder."""
-    has_encoder = regions.encoder != "none"
-    config = MustelaConfig(
-        base_config=base.config,
-        region_encoder=regions.encoder,
-        region_token_id=tokenizer.convert_tokens_to_ids(REGION_TOKEN) if has_encoder else None,
-        sampler_pooler_mode=regions.pooling,
-        sampling_geometry=regions.geometry,
-        region_points=regions.points,
-        region_sub_points=list(regions.sub_points),
-        region_neighbors=regions.neighbors,
-    )
-    model: MustelaForConditionalGeneration = _materialised(MustelaForConditionalGeneration, config)
-    model.base = base
-    model.region_encoder = build_region_encoder(
-        config,
-        channels=model.family.channels(base.config),
-        hidden_size=base.config.get_text_config().hidden_size,
-    )
-    if model.region_encoder is not None:
-        model.region_encoder.to(dtype=base.dtype)
-    model.generation_config = base.generation_config
-    model.generation_config.eos_token_id = _end_ids(model.generation_config.eos_token_id, tokenizer)
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
-    return model
-
-
-def _end_ids(known: int | list[int] | None, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    ids = [known] if isinstance(known, int) else list(known or [])
-    return list(
-        dict.fromkeys([*ids, *([tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else [])])
-    )
+__all__ = [
+    "ClassicSettings",
+    "RegionSettings",
+    "build_classic",
+    "build_from_nothing",
+    "build_on_base",
+]
 
 
 def build_from_nothing(
@@ -173,24 +108,28 @@ def build_classic(
     """
     shared: dict[str, Any] = {"cache_dir": cache_dir}
     weights = {"dtype": dtype, "attn_implementation": attn_implementation, **shared}
-    tokenizer = AutoTokenizer.from_pretrained(language_model, **shared)
+    tokenizer: Any = AutoTokenizer.from_pretrained(language_model, **shared)
     patch = IM_PATCH_TOKEN if classic.use_im_patch_token else None
     region = REGION_TOKEN if regions.encoder != "none" else None
     add_tokens(tokenizer, added_tokens(region=region, patch=patch, marks=_marks(classic)))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
     lm = AutoModelForCausalLM.from_pretrained(language_model, **weights)
-    if len(tokenizer) > lm.get_input_embeddings().weight.shape[0]:
-        lm.resize_token_embeddings(len(tokenizer))
+    _make_room(lm, tokenizer)
     vision_config = AutoConfig.from_pretrained(vision_tower, **shared)
-    vision_config = getattr(vision_config, "vision_config", vision_config)
+    if "vision_config" in vision_config.sub_configs:
+        vision_config = vision_config.vision_config
     tower = AutoModel.from_pretrained(vision_tower, config=vision_config, **weights)
     config = _classic_config(lm.config, vision_config, tokenizer, classic)
-    base: ClassicForConditionalGeneration = _materialised(ClassicForConditionalGeneration, config)
+    base: ClassicForConditionalGeneration = without_numbers(ClassicForConditionalGeneration, config)
     base.model.vision_tower = tower
     base.model.language_model = lm.base_model
     base.lm_head = lm.get_output_embeddings()
     base.model.multi_modal_projector = _fresh_projector(config).to(dtype)
+    if base.model.place is not None:
+        base.model.place = nn.Embedding(
+            base.model.place.num_embeddings, base.model.place.embedding_dim, dtype=dtype
+        )
     base.generation_config = lm.generation_config
     image_processor = AutoImageProcessor.from_pretrained(vision_tower, **shared)
     image_processor.do_resize = False
@@ -224,9 +163,8 @@ def build_on_base(
     base = AutoModelForImageTextToText.from_pretrained(
         base_path, dtype=dtype, attn_implementation=attn_implementation, cache_dir=cache_dir
     )
-    if len(tokenizer) > base.get_input_embeddings().weight.shape[0]:
-        base.resize_token_embeddings(len(tokenizer))
-    model = _wrap(base, tokenizer, regions)
+    _make_room(base, tokenizer)
+    model = wrap(base, tokenizer, regions)
     settings = ProcessorSettings(
         region_token=REGION_TOKEN if regions.encoder != "none" else None,
         region_points=regions.points,
@@ -241,6 +179,12 @@ def build_on_base(
     return model, MustelaProcessor(base_processor, template, settings)
 
 
+def _make_room(model: Any, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Give every token a row in the embeddings; rows beyond the tokenizer, as many models have, stay."""
+    if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
+        model.resize_token_embeddings(len(tokenizer))
+
+
 def _marks(classic: ClassicSettings) -> tuple[str, ...]:
     return (IM_START_TOKEN, IM_END_TOKEN) if classic.use_im_start_end else ()
 
@@ -249,7 +193,7 @@ def _config_from(
     values: Mapping[str, Any],
     *,
     vocab_size: int | None = None,
-    tokenizer: PreTrainedTokenizerBase | None = None,
+    tokenizer: PreTrainedTokenizerFast | None = None,
 ) -> PreTrainedConfig:
     values = dict(values)
     try:
@@ -271,13 +215,17 @@ def _config_from(
 def _classic_config(
     text_config: PreTrainedConfig,
     vision_config: PreTrainedConfig,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerFast,
     classic: ClassicSettings,
 ) -> ClassicConfig:
+    if is_convolutional(vision_config):
+        # What other encoders' configurations hold and LLaVA reads.
+        vision_config.image_size = classic.image_wh[0]
+        vision_config.hidden_size = vision_config.hidden_sizes[-1]
     return ClassicConfig(
         text_config=text_config,
         vision_config=vision_config,
-        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE_PLACEHOLDER),
+        image_token_index=token_id(IMAGE_PLACEHOLDER, tokenizer),
         vision_feature_layer=classic.select_layer,
         vision_feature_select_strategy="default" if classic.select_feature == "patch" else "full",
         projector_type=classic.projector_type,
@@ -300,7 +248,7 @@ def _fresh_projector(config: ClassicConfig) -> nn.Module:
 
 def _finish(
     base: ClassicForConditionalGeneration,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerFast,
     image_processor: Any,
     *,
     version: str,
@@ -312,7 +260,7 @@ def _finish(
     base_processor = LlavaProcessor(
         image_processor=image_processor,
         tokenizer=tokenizer,
-        patch_size=vision_config.patch_size * (2 if classic.projector_type == "mlp_downsample" else 1),
+        patch_size=patch_size(vision_config) * (2 if classic.projector_type == "mlp_downsample" else 1),
         vision_feature_select_strategy="default" if patches_only else "full",
         image_token=IMAGE_PLACEHOLDER,
         num_additional_image_tokens=1 if patches_only else prefix_tokens(vision_config),
@@ -326,4 +274,4 @@ def _finish(
         mm_use_im_start_end=classic.use_im_start_end,
     )
     template = get_template(version, tokenizer=tokenizer, image_token=IMAGE_PLACEHOLDER)
-    return _wrap(base, tokenizer, regions), MustelaProcessor(base_processor, template, settings)
+    return wrap(base, tokenizer, regions), MustelaProcessor(base_processor, template, settings)

@@ -1,7 +1,8 @@
 """The classic composition: any vision encoder, a projector, any causal language model, in one base.
 
-It extends the LLaVA of transformers by what Ferret and its kin need: a linear projector, and vision encoders whose
-patch features are preceded by other numbers of tokens than CLIP's one.
+It extends the LLaVA of transformers by what Ferret and its kin need: a linear projector, vision encoders
+whose patch features are preceded by other numbers of tokens than CLIP's one, and pictures of another size
+than the tower was trained with.
 """
 
 from __future__ import annotations
@@ -15,11 +16,27 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from mustela.errors import ConfigError
 
-PROJECTORS = ("linear", "mlp2x_gelu", "mlp_downsample")
+ProjectorName = Literal["linear", "mlp2x_gelu", "mlp_downsample"]
 
 # Tokens before the patches: a class token, and registers where the encoder has them.
 _CLASS_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0, "siglip2_vision_model": 0, "dinov2": 1}
 _CLASS_AND_REGISTERS = ("dinov2_with_registers", "dinov3_vit")
+# Other encoders fit their position embeddings to the picture unasked, or have none.
+_INTERPOLATE_WHEN_ASKED = ("clip_vision_model", "siglip_vision_model")
+# Encoders whose hidden states are maps (N, C, H, W), and which have no position of their own.
+_CONVOLUTIONAL = ("convnext", "convnextv2", "resnet")
+
+
+def is_convolutional(vision_config: PreTrainedConfig) -> bool:
+    """Tell whether an encoder is convolutional."""
+    return vision_config.model_type in _CONVOLUTIONAL
+
+
+def patch_size(vision_config: Any) -> int:
+    """Return the side of the square of pixels that one vision feature stands for."""
+    if is_convolutional(vision_config):
+        return int(4 * 2 ** (len(vision_config.hidden_sizes) - 1))
+    return int(vision_config.patch_size)
 
 
 def prefix_tokens(vision_config: PreTrainedConfig) -> int:
@@ -29,11 +46,13 @@ def prefix_tokens(vision_config: PreTrainedConfig) -> int:
         ConfigError: the encoder is of a kind that mustela doesn't know.
     """
     kind = vision_config.model_type
+    if kind in _CONVOLUTIONAL:
+        return 0
     if kind in _CLASS_TOKENS:
         return _CLASS_TOKENS[kind]
     if kind in _CLASS_AND_REGISTERS:
         return 1 + int(vision_config.num_register_tokens)
-    known = ", ".join(sorted([*_CLASS_TOKENS, *_CLASS_AND_REGISTERS]))
+    known = ", ".join(sorted([*_CLASS_TOKENS, *_CLASS_AND_REGISTERS, *_CONVOLUTIONAL]))
     raise ConfigError(
         f"vision_tower: encoders of type {kind!r} are not known to the classic composition. Known: {known}."
     )
@@ -50,18 +69,30 @@ class ClassicConfig(LlavaConfig):
     """
 
     model_type = "mustela_classic"
-    projector_type: Literal["linear", "mlp2x_gelu", "mlp_downsample"] = "mlp2x_gelu"
+    projector_type: ProjectorName = "mlp2x_gelu"
 
     @property
     def grid_size(self) -> int:
         """Patches along one side of the square picture."""
-        return int(self.vision_config.image_size) // int(self.vision_config.patch_size)  # type: ignore[union-attr]
+        return int(self.vision_config.image_size) // patch_size(self.vision_config)  # type: ignore[union-attr]
+
+    @property
+    def image_tokens(self) -> int:
+        """Tokens of one picture in the language model, without those that `full` adds."""
+        return self.grid_size**2 // (4 if self.projector_type == "mlp_downsample" else 1)
 
     @property
     def layer_width(self) -> int:
         """Channels of the selected vision features."""
-        layers = 1 if isinstance(self.vision_feature_layer, int) else len(self.vision_feature_layer)
-        return int(self.vision_config.hidden_size) * layers  # type: ignore[union-attr]
+        vision: Any = self.vision_config
+        layers = (
+            [self.vision_feature_layer]
+            if isinstance(self.vision_feature_layer, int)
+            else self.vision_feature_layer
+        )
+        if is_convolutional(vision):
+            return sum(int(vision.hidden_sizes[layer]) for layer in layers)
+        return int(vision.hidden_size) * len(layers)
 
 
 class DownsampleProjector(nn.Module):
@@ -70,20 +101,22 @@ class DownsampleProjector(nn.Module):
     Args:
         channels: C of the vision features.
         hidden_size: D of the language model.
-        side: patches along one side of the picture, even.
     """
 
-    def __init__(self, channels: int, hidden_size: int, *, side: int) -> None:
+    def __init__(self, channels: int, hidden_size: int) -> None:
         super().__init__()
-        self.side = side
         self.linear_1 = nn.Linear(4 * channels, hidden_size)
         self.act = nn.GELU()
         self.linear_2 = nn.Linear(hidden_size, hidden_size)
 
-    def forward(self, patches: Tensor) -> Tensor:
-        """Return `(N, side * side / 4, D)` for patches `(N, side * side, C)`, row-major."""
-        half = self.side // 2
-        windows = patches.unflatten(1, (half, 2, half, 2)).transpose(2, 3)
+    def forward(self, patches_NHWC: Tensor) -> Tensor:
+        """Return `(N, H * W / 4, D)` for patches `(N, H, W, C)`, row-major."""
+        height, width = patches_NHWC.shape[1:3]
+        if height % 2 or width % 2:
+            raise ConfigError(
+                f"projector_type mlp_downsample joins 2 x 2 patches, but a picture has {height} x {width}."
+            )
+        windows = patches_NHWC.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).transpose(2, 3)
         return self.linear_2(self.act(self.linear_1(windows.flatten(3).flatten(1, 2))))
 
 
@@ -95,23 +128,34 @@ class ClassicModel(LlavaModel):
 
     def __init__(self, config: ClassicConfig) -> None:
         super().__init__(config)
+        hidden_size = config.get_text_config().hidden_size
+        projector: nn.Module = self.multi_modal_projector
         if config.projector_type == "linear":
-            self.multi_modal_projector = nn.Linear(config.layer_width, config.text_config.hidden_size)  # type: ignore[union-attr]
+            projector = nn.Linear(config.layer_width, hidden_size)
         elif config.projector_type == "mlp_downsample":
-            if config.grid_size % 2:
+            if config.vision_feature_select_strategy == "full":
                 raise ConfigError(
-                    "projector_type mlp_downsample joins 2 x 2 patches, but the tower has"
-                    f" {config.grid_size} a side."
+                    "projector_type mlp_downsample joins patches only: set mm_vision_select_feature: patch."
                 )
-            self.multi_modal_projector = DownsampleProjector(
-                config.layer_width, config.text_config.hidden_size, side=config.grid_size
-            )
-        self.prefix_tokens = prefix_tokens(config.vision_config)  # type: ignore[arg-type]
+            projector = DownsampleProjector(config.layer_width, hidden_size)
+        self.multi_modal_projector = projector  # type: ignore[assignment]
+        vision_config: Any = config.vision_config
+        self.prefix_tokens = prefix_tokens(vision_config)
+        self.is_convolutional = is_convolutional(vision_config)
+        # Convolutional features don't say where they are: a learned embedding of their place does.
+        self.place = nn.Embedding(config.image_tokens, hidden_size) if self.is_convolutional else None
+
+    def grid_hw(self, pixel_values: Tensor) -> tuple[int, int]:
+        """Return rows and columns of patches in pictures `(N, 3, H, W)`."""
+        patch = patch_size(self.config.vision_config)
+        return pixel_values.shape[-2] // patch, pixel_values.shape[-1] // patch
 
     def select_features(self, hidden_states: tuple[Tensor, ...], *, prefix: bool) -> Tensor:
         """Pick the configured vision layers: `(N, patches (+ prefix), C)`."""
         layer = self.config.vision_feature_layer
         layers = [layer] if isinstance(layer, int) else layer
+        if self.is_convolutional:
+            return torch.cat([hidden_states[index].flatten(2).transpose(1, 2) for index in layers], dim=-1)
         start = 0 if prefix else self.prefix_tokens
         return torch.cat([hidden_states[index][:, start:] for index in layers], dim=-1)
 
@@ -119,13 +163,25 @@ class ClassicModel(LlavaModel):
         self, pixel_values: Tensor, **kwargs: Any
     ) -> tuple[Any, ...] | BaseModelOutputWithPooling:
         """Encode pictures `(N, 3, H, W)`; `pooler_output` is the projected tokens, one tensor a picture."""
+        vision_config: Any = self.config.vision_config
         kwargs.pop("return_dict", None)
-        kwargs["output_hidden_states"] = self.config.vision_feature_layer
+        # Only the layers that are read are kept, where the encoder can choose.
+        kwargs["output_hidden_states"] = self.is_convolutional or self.config.vision_feature_layer
+        if (
+            vision_config.model_type in _INTERPOLATE_WHEN_ASKED
+            and tuple(pixel_values.shape[-2:]) != (vision_config.image_size,) * 2
+        ):
+            kwargs["interpolate_pos_encoding"] = True
         outputs = self.vision_tower(pixel_values, return_dict=True, **kwargs)
         tokens = self.select_features(
             outputs.hidden_states, prefix=self.config.vision_feature_select_strategy == "full"
         )
-        outputs.pooler_output = list(self.multi_modal_projector(tokens))
+        if isinstance(self.multi_modal_projector, DownsampleProjector):
+            tokens = tokens.unflatten(1, self.grid_hw(pixel_values))
+        projected = self.multi_modal_projector(tokens)
+        if self.place is not None:
+            projected = projected + self.place.weight
+        outputs.pooler_output = list(projected)
         return outputs
 
 
@@ -138,4 +194,17 @@ class ClassicForConditionalGeneration(LlavaForConditionalGeneration):
     def __init__(self, config: ClassicConfig) -> None:
         super().__init__(config)
         self.model = ClassicModel(config)
+        # What language models do to logits behind their head, which LLaVA leaves out.
+        text = config.get_text_config().to_dict()
+        self.logit_cap: float | None = text.get("final_logit_softcapping")
+        self.logit_factor = float(text.get("logit_scale") or 1.0) / float(text.get("logits_scaling") or 1.0)
+        self.register_forward_hook(_finish_logits)
         self.post_init()
+
+
+def _finish_logits(model: ClassicForConditionalGeneration, _: Any, outputs: Any) -> None:
+    """Scale and cap logits as Gemma 2, Granite and Cohere models do in their own forward."""
+    if model.logit_factor != 1:
+        outputs.logits = outputs.logits * model.logit_factor
+    if model.logit_cap is not None:
+        outputs.logits = torch.tanh(outputs.logits / model.logit_cap) * model.logit_cap

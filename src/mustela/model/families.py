@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
-from transformers.utils import ModelOutput
 
 from mustela.errors import ConfigError
 from mustela.model.classic import ClassicModel
@@ -34,17 +33,16 @@ class Family:
     image_inputs: tuple[str, ...]
     position_inputs: tuple[str, ...]
     channels: Callable[[Any], int]
-    grids: Callable[[Any, ModelOutput, Mapping[str, Tensor]], FeatureGrids]
+    grids: Callable[[Any, Any, Mapping[str, Tensor]], FeatureGrids]
     tested: str
 
 
-def _classic_grids(model: ClassicModel, outputs: ModelOutput, _: Mapping[str, Tensor]) -> FeatureGrids:
+def _classic_grids(model: ClassicModel, outputs: Any, inputs: Mapping[str, Tensor]) -> FeatureGrids:
     patches = model.select_features(outputs.hidden_states, prefix=False)
-    side = model.config.grid_size
-    return FeatureGrids.from_batch(patches.unflatten(1, (side, side)))
+    return FeatureGrids.from_batch(patches.unflatten(1, model.grid_hw(inputs["pixel_values"])))
 
 
-def _qwen3_vl_grids(model: Any, outputs: ModelOutput, inputs: Mapping[str, Tensor]) -> FeatureGrids:
+def _qwen3_vl_grids(model: Any, outputs: Any, inputs: Mapping[str, Tensor]) -> FeatureGrids:
     # Patches lie in windows of merge x merge, the windows in row-major order.
     merge = model.visual.spatial_merge_size
     grids = []
@@ -100,7 +98,7 @@ class ImageFeatures:
         grids: the feature grids that regions are read from.
     """
 
-    outputs: ModelOutput
+    outputs: Any
     grids: FeatureGrids
 
     def __len__(self) -> int:

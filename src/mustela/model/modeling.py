@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModelForImageTextToText, GenerationMixin, PreTrainedModel
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from mustela.constants import IGNORE_INDEX
 from mustela.errors import CountMismatchError
@@ -20,7 +20,7 @@ from mustela.model.configuration import MustelaConfig
 from mustela.model.families import ImageFeatures, encode_images, family_of
 from mustela.model.grids import FeatureGrids
 from mustela.model.injection import head_only_at, region_embeddings, region_rows
-from mustela.model.region_encoders import build_region_encoder
+from mustela.model.region_encoders import RegionEncoder, build_region_encoder
 
 
 @dataclass
@@ -73,7 +73,7 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
     config: MustelaConfig
     config_class = MustelaConfig
     base_model_prefix = "base"
-    input_modalities = ("image", "text")
+    input_modalities = ("image", "text")  # type: ignore[assignment]
     supports_gradient_checkpointing = True
     accepts_loss_kwargs = True
     _supports_flash_attn = True
@@ -85,7 +85,7 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         super().__init__(config)
         self.family = family_of(config.base_config)  # type: ignore[arg-type]
         self.base = AutoModelForImageTextToText.from_config(config.base_config)
-        self.region_encoder: nn.Module | None = build_region_encoder(
+        self.region_encoder: RegionEncoder | None = build_region_encoder(
             config,
             channels=self.family.channels(config.base_config),
             hidden_size=config.get_text_config().hidden_size,
@@ -132,7 +132,7 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         Raises:
             CountMismatchError: a region's picture doesn't exist, or the two counts of regions differ.
         """
-        weight = self.get_input_embeddings().weight
+        weight: Any = self.get_input_embeddings().weight
         count = 0 if points_RP2 is None else points_RP2.shape[0]
         if count and (image_R is None or image_R.shape[0] != count):
             given = 0 if image_R is None else image_R.shape[0]
@@ -155,8 +155,7 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             most = self.config.region_points
             points_RP2 = torch.zeros(0, most, 2, device=grids.table.device)
             image_R = torch.zeros(0, dtype=torch.long, device=grids.table.device)
-        features: Tensor = self.region_encoder(grids, points_RP2, image_R)
-        return features
+        return self.region_encoder(grids, points_RP2, image_R)
 
     def _prepare(self, input_ids: Tensor, inputs: dict[str, Any]) -> tuple[Tensor, Tensor, dict[str, Any]]:
         """Encode what a call was given: rows of the region tokens, region features, other inputs."""
@@ -216,7 +215,7 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         return MustelaOutput(loss=loss, logits=logits)
 
     @torch.no_grad()
-    def generate(self, input_ids: Tensor, **inputs: Any) -> Any:  # type: ignore[override]
+    def generate(self, input_ids: Tensor, **inputs: Any) -> Any:
         """Generate with the base's own `generate`; pictures and regions are encoded once.
 
         Args:

@@ -15,6 +15,7 @@ PARTS: tuple[Part, ...] = ("vision_tower", "projector", "region_encoder", "langu
 _MARKS: tuple[tuple[str, Part], ...] = (
     ("region_encoder.", "region_encoder"),
     ("multi_modal_projector.", "projector"),
+    ("place.", "projector"),
     ("visual.merger.", "projector"),
     ("visual.deepstack_merger_list.", "projector"),
     ("vision_tower.", "vision_tower"),

@@ -14,6 +14,11 @@ from mustela.data.templates import Template
 _CONTROL = re.compile(r"<\|[^|<>\s]+\|>|</?\w+>")
 
 
+def token_id(token: str, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return the id of a token that the tokenizer has."""
+    return int(tokenizer.convert_tokens_to_ids(token))  # type: ignore[arg-type]
+
+
 def added_tokens(
     *,
     region: str | None,

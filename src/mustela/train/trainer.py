@@ -24,6 +24,7 @@ from mustela.config.training import TrainingArguments
 from mustela.errors import CheckpointError
 from mustela.train.folder import COMPLETE, mark_complete, rotate
 from mustela.train.freezing import Parts
+from mustela.train.muon import MuonAdamW, hidden_matrices
 from mustela.train.groups import parameter_groups
 
 TRAINED_FILE = "trained.safetensors"
@@ -108,7 +109,15 @@ class MustelaTrainer(transformers.Trainer):
                 decayed=set(self.get_decay_parameter_names(target)),
                 undecayed=self.setup.undecayed,
             )
-            self.optimizer = optimizer_class(groups, **options)
+            if self.args.muon:
+                self.optimizer = MuonAdamW(
+                    groups,
+                    matrices=hidden_matrices(target),
+                    betas=(self.args.adam_beta1, self.args.adam_beta2),
+                    eps=self.args.adam_epsilon,
+                )
+            else:
+                self.optimizer = optimizer_class(groups, **options)
         return self.optimizer
 
     def floating_point_ops(self, inputs: Any) -> int:

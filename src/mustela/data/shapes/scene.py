@@ -166,12 +166,12 @@ def _propose(
     host = placed[int(rng.integers(len(placed)))] if placed and rng.random() < 0.4 else None
     if host is not None:
         scale, reach = (0.42, 0.2) if rng.random() < 0.5 else (0.72, 0.95)
-        radius = max(host.radius * scale * rng.uniform(0.75, 1.2), 0.075 * unit, 7.0)
+        radius = max(host.radius * scale * rng.uniform(0.75, 1.2), 0.09 * unit, 8.0)
         turn = rng.uniform(0.0, 2.0 * np.pi)
         away = host.radius * reach * rng.random()
         centre = (host.centre[0] + away * np.cos(turn), host.centre[1] + away * np.sin(turn))
     else:
-        radius = max(unit * rng.uniform(0.1, 0.27), 8.0)
+        radius = max(unit * rng.uniform(0.13, 0.27), 10.0)
         centre = (rng.uniform(radius, width - radius), rng.uniform(radius, height - radius))
     inside = (
         float(np.clip(centre[0], radius, width - radius)),

@@ -5,17 +5,19 @@ Every encoder is a module called as `encoder(grids, points_RP2, image_R) -> (R, 
 
 from __future__ import annotations
 
-from torch import nn
+from typing import TypeAlias
 
 from mustela.model.configuration import MustelaConfig
 from mustela.model.region_encoders.geo import GeoSampler
 from mustela.model.region_encoders.mean import MeanEncoder
 from mustela.model.region_encoders.roi import RoiEncoder
 
-__all__ = ["GeoSampler", "MeanEncoder", "RoiEncoder", "build_region_encoder"]
+__all__ = ["GeoSampler", "MeanEncoder", "RegionEncoder", "RoiEncoder", "build_region_encoder"]
+
+RegionEncoder: TypeAlias = GeoSampler | MeanEncoder | RoiEncoder
 
 
-def build_region_encoder(config: MustelaConfig, *, channels: int, hidden_size: int) -> nn.Module | None:
+def build_region_encoder(config: MustelaConfig, *, channels: int, hidden_size: int) -> RegionEncoder | None:
     """Make the region encoder that a configuration names.
 
     Args:

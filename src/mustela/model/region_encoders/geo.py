@@ -126,7 +126,8 @@ class GeoSampler(nn.Module):
         """Return `(R, D)` for points `(R, P, 2)` in 0..1 and image indices `(R,)`."""
         points_RP2 = points_RP2.float()
         features_RPC: Tensor | None = None
-        for stage, count in zip(self.stages, self.sub_points, strict=True):
+        for module, count in zip(self.stages, self.sub_points, strict=True):
+            stage: GeoStage = module  # type: ignore[assignment]
             chosen_Rn = farthest_points(points_RP2, count)
             anchors_Rn2 = take(points_RP2, chosen_Rn)
             nearest_Rnk = nearest_points(anchors_Rn2, points_RP2, min(self.neighbors, points_RP2.shape[1]))

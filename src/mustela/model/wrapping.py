@@ -1,0 +1,58 @@
+"""Putting a base, with its weights, into a mustela model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+from mustela.constants import REGION_TOKEN
+from mustela.model.configuration import MustelaConfig
+from mustela.model.modeling import MustelaForConditionalGeneration
+from mustela.model.region_encoders import build_region_encoder
+from mustela.model.settings import RegionSettings
+from mustela.model.tokens import token_id
+
+
+def without_numbers(module_class: Any, config: PreTrainedConfig) -> Any:
+    """Make a module without numbers, to be given real parts."""
+    with torch.device("meta"):
+        return module_class(config)
+
+
+def wrap(
+    base: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, regions: RegionSettings
+) -> MustelaForConditionalGeneration:
+    """Put a base into a mustela model with a fresh region encoder."""
+    has_encoder = regions.encoder != "none"
+    config = MustelaConfig(
+        base_config=base.config,
+        region_encoder=regions.encoder,
+        region_token_id=token_id(REGION_TOKEN, tokenizer) if has_encoder else None,
+        sampler_pooler_mode=regions.pooling,
+        sampling_geometry=regions.geometry,
+        region_points=regions.points,
+        region_sub_points=list(regions.sub_points),
+        region_neighbors=regions.neighbors,
+    )
+    model: MustelaForConditionalGeneration = without_numbers(MustelaForConditionalGeneration, config)
+    model.base = base
+    model.region_encoder = build_region_encoder(
+        config,
+        channels=model.family.channels(base.config),
+        hidden_size=base.config.get_text_config().hidden_size,
+    )
+    if model.region_encoder is not None:
+        model.region_encoder.to(dtype=base.dtype)
+    model.generation_config = base.generation_config
+    model.generation_config.eos_token_id = _end_ids(model.generation_config.eos_token_id, tokenizer)
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return model
+
+
+def _end_ids(known: int | list[int] | None, tokenizer: PreTrainedTokenizerFast) -> list[int]:
+    ids = [known] if isinstance(known, int) else list(known or [])
+    return list(
+        dict.fromkeys([*ids, *([tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else [])])
+    )
