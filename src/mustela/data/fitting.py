@@ -65,5 +65,6 @@ def fit_of_base(
         return Stretch(size_wh, (width, height))
     raise ConfigError(
         f"The image processor {type(image_processor).__name__} fits pictures in a way that mustela can't"
-        f" follow: {size_wh[0]}x{size_wh[1]} became {width}x{height}. Set image_aspect_ratio to square_nocrop or pad."
+        f" follow: {size_wh[0]}x{size_wh[1]} became {width}x{height}."
+        " Set image_aspect_ratio to square_nocrop or pad."
     )

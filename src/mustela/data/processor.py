@@ -70,7 +70,7 @@ class MustelaProcessor:
         self.settings = settings
         self.tokenizer = base_processor.tokenizer
         self.image_processor = base_processor.image_processor
-        self.image_token: str = base_processor.image_token
+        self.image_token: str = base_processor.image_token  # type: ignore[attr-defined]
         self.image_token_id: int = self.tokenizer.convert_tokens_to_ids(self.image_token)
 
     @property
@@ -160,7 +160,7 @@ class MustelaProcessor:
     def _encode_images(
         self, images: Sequence[Image.Image]
     ) -> tuple[dict[str, Tensor], list[list[int]], list[Transform]]:
-        """Return the base's image tensors, the ids that each slot expands to, and each picture's transform."""
+        """Return the base's image tensors, what each slot expands to, and each picture's transform."""
         if not images:
             return {}, [], []
         settings = self.settings
