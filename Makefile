@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 # Where the quickstart writes its data and its run.
 SHAPES := data/shapes
 RUN := runs/shapes-tiny
+NEW_WORLD := --data data/shapes-new/val.json --image_folder data/shapes-new/images
 
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart test test-fast test-slow lint format bench docs docs-serve constraints clean
@@ -31,10 +32,15 @@ $(VENV)/.installed-%: $(VENV)/.installed
 
 install: $(VENV)/.installed  ## make .venv and install mustela in it
 
-quickstart: $(VENV)/.installed  ## make a data set, train a model from nothing, evaluate it
-	$(BIN)/mustela data shapes --out $(SHAPES) --train 4000 --val 400 --seed 0
+quickstart: $(VENV)/.installed  ## train a model from nothing, then teach the packaged one a new world
+	$(BIN)/mustela data shapes --out $(SHAPES) --train 4000 --val 120 --seed 0
 	$(BIN)/mustela train shapes-tiny --output_dir $(RUN)
-	@echo "Open $(RUN)/report.html to see what it learned."
+	$(BIN)/mustela data shapes --world new --out data/shapes-new --train 1500 --val 60 --seed 0
+	$(BIN)/mustela evaluate shapes-base $(NEW_WORLD) --out runs/shapes-new-before
+	$(BIN)/mustela train shapes-new
+	$(BIN)/mustela evaluate runs/shapes-new $(NEW_WORLD) --out runs/shapes-new/after --compare runs/shapes-new-before
+	@echo "What a model learned from nothing: $(RUN)/report.html"
+	@echo "Before and after two minutes of tuning: runs/shapes-new/after/compare.html"
 
 test: test-fast test-slow lint  ## the fast suite, the slow one, then lint
 

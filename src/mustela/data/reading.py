@@ -1,0 +1,55 @@
+"""Reading whole files of records, one at a time, with every fault named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from mustela.data.check import Checked, CheckOptions, check_record
+from mustela.data.check_boxes import BoxFormat
+from mustela.data.faults import Fault
+from mustela.data.image_folder import ImageFolder
+from mustela.data.json_stream import stream_json
+from mustela.data.record import Record
+from mustela.errors import RecordError
+
+
+def read_checked(
+    path: str | Path, options: CheckOptions | None = None, *, folder: ImageFolder | None = None
+) -> Iterator[Checked]:
+    """Yield every record of a file with its faults; unreadable places come as faults without a record.
+
+    Args:
+        path: a JSON array of records, or one record a line.
+        options: how to read and check.
+        folder: where the pictures lie; without it they are not looked at.
+
+    Raises:
+        RecordError: the file can't be opened.
+    """
+    file = str(path)
+    for item in stream_json(path):
+        if item.fault is not None:
+            yield Checked(
+                None, (Fault("json.broken", "error", file, item.line, "", None, "", item.fault, ""),)
+            )
+        else:
+            yield check_record(item.value, options, folder=folder, file=file, line=item.line)
+
+
+def read_records(path: str | Path, *, box_format: BoxFormat = "xyxy") -> Iterator[Record]:
+    """Yield the records of a file.
+
+    Args:
+        path: a JSON array of records, or one record a line.
+        box_format: what the numbers of `box_x1y1x2y2` are.
+
+    Raises:
+        RecordError: the file can't be read, or a record has a fault; names file, line, record, turn, field and
+            the remedy. `mustela train` lists all faults of all files at once.
+    """
+    for checked in read_checked(path, CheckOptions(box_format=box_format, images="none")):
+        if checked.record is None:
+            errors = [fault for fault in checked.faults if fault.severity == "error"]
+            raise RecordError("\n".join(str(fault) for fault in errors))
+        yield checked.record
