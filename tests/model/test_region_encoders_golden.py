@@ -1,0 +1,156 @@
+"""The region encoders against numbers that the original program computed (`sampling_geometry: original`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from mustela.model.grids import FeatureGrids
+from mustela.model.region_encoders import GeoSampler, MeanEncoder, geo
+
+GOLDEN = load_file(Path(__file__).parents[1] / "golden" / "region_encoders.safetensors")
+IMAGE = torch.tensor([0, 0, 0, 1])
+SIZE_WH = torch.tensor([[64, 48], [640, 480]])
+NAMES = {
+    "difference": "diff_projector_list.{}",
+    "aggregate": "agg_projector_list.{}.net.0",
+    "norm": "agg_projector_list.{}.norm",
+}
+
+
+def theirs(ours: str) -> str:
+    """Return the original's name of a parameter of the sampler."""
+    first, *rest = ours.split(".")
+    if first == "stages":
+        number, layer, kind = rest
+        return f"{NAMES[layer].format(number)}.{kind}"
+    return f"{'flatten_projector' if first == 'flatten' else 'dim_projector'}.{rest[0]}"
+
+
+def grids(feature_map: Tensor) -> FeatureGrids:
+    return FeatureGrids.from_batch(feature_map.unflatten(1, (8, 8)))
+
+
+def points() -> Tensor:
+    return GOLDEN["points_pixel_xy"].float() / SIZE_WH[IMAGE][:, None]
+
+
+@pytest.fixture(params=["mean", "max"])
+def pooling(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def sampler(pooling: str) -> GeoSampler:
+    encoder = GeoSampler(32, 48, pooling=pooling, geometry="original")
+    encoder.load_state_dict(
+        {
+            name: GOLDEN[f"weights.{theirs(name)}"].reshape(value.shape)
+            for name, value in encoder.state_dict().items()
+        }
+    )
+    return encoder
+
+
+@pytest.fixture
+def given_neighbors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use the original's neighbours: among equally near ones its choice was rounding noise."""
+    recorded = {
+        GOLDEN[f"stage{stage}.knn_idx_sorted"].shape[1]: GOLDEN[f"stage{stage}.knn_idx_sorted"].long()
+        for stage in (0, 1)
+    }
+    monkeypatch.setattr(geo, "nearest_points", lambda anchors, _points, _count: recorded[anchors.shape[1]])
+
+
+@pytest.fixture
+def pooled(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """Collect what each stage pools."""
+    collected: list[Tensor] = []
+    pool: Callable[..., Tensor] = geo.GeoStage.pool
+
+    def recording(stage: geo.GeoStage, *arguments: Tensor) -> Tensor:
+        collected.append(pool(stage, *arguments))
+        return collected[-1]
+
+    monkeypatch.setattr(geo.GeoStage, "pool", recording)
+    return collected
+
+
+def test_farthest_points_are_the_original_ones() -> None:
+    first = geo.farthest_points(points(), 128)
+    assert torch.equal(first, GOLDEN["stage0.fps_idx"].long())
+    second = geo.farthest_points(geo.take(points(), first), 32)
+    assert torch.equal(second, GOLDEN["stage1.fps_idx"].long())
+
+
+def test_neighbors_are_the_original_ones_where_none_are_equally_near() -> None:
+    stage_points = points()
+    for stage, count in enumerate((128, 32)):
+        anchors = geo.take(stage_points, geo.farthest_points(stage_points, count))
+        found = geo.nearest_points(anchors, stage_points, 24).sort(-1).values
+        assert torch.equal(found[3], GOLDEN[f"stage{stage}.knn_idx_sorted"][3].long())
+        stage_points = anchors
+
+
+def test_region_without_ties_needs_no_given_neighbors(
+    sampler: GeoSampler, pooling: str, pooled: list[Tensor]
+) -> None:
+    output = sampler(grids(GOLDEN["feature_map"]), points()[3:], IMAGE[3:])
+    for stage, found in enumerate(pooled):
+        torch.testing.assert_close(found, GOLDEN[f"{pooling}.stage{stage}.pooled"][3:], atol=1e-5, rtol=0)
+    torch.testing.assert_close(output, GOLDEN[f"{pooling}.output"][3:], atol=1e-5, rtol=0)
+
+
+@pytest.mark.usefixtures("given_neighbors")
+def test_sampler_stages_and_output(sampler: GeoSampler, pooling: str, pooled: list[Tensor]) -> None:
+    output = sampler(grids(GOLDEN["feature_map"]), points(), IMAGE)
+    for stage, found in enumerate(pooled):
+        torch.testing.assert_close(found, GOLDEN[f"{pooling}.stage{stage}.pooled"], atol=1e-5, rtol=0)
+    torch.testing.assert_close(output, GOLDEN[f"{pooling}.output"], atol=1e-5, rtol=0)
+
+
+@pytest.mark.usefixtures("given_neighbors")
+def test_sampler_gradients(sampler: GeoSampler, pooling: str) -> None:
+    feature_map = GOLDEN["feature_map"].clone().requires_grad_()
+    output = sampler(grids(feature_map), points(), IMAGE)
+    (output * GOLDEN["loss_projection"]).sum().backward()
+    torch.testing.assert_close(feature_map.grad, GOLDEN[f"{pooling}.grads.feature_map"], atol=2e-5, rtol=1e-4)
+    checked = 0
+    for name, parameter in sampler.named_parameters():
+        expected = GOLDEN.get(f"{pooling}.grads.{theirs(name)}")
+        if expected is not None:
+            checked += 1
+            torch.testing.assert_close(
+                parameter.grad,
+                expected.reshape(parameter.shape),
+                atol=2e-5,
+                rtol=1e-4,
+                msg=lambda m, n=name: n + m,
+            )
+    assert checked >= 15
+
+
+def test_mean_encoder_and_its_gradients() -> None:
+    encoder = MeanEncoder(32, 48, geometry="original")
+    encoder.projection.load_state_dict(
+        {kind: GOLDEN[f"adapter.weights.region_fea_adapter.{kind}"] for kind in ("weight", "bias")}
+    )
+    feature_map = GOLDEN["feature_map"].clone().requires_grad_()
+    per_region = GOLDEN["adapter.points_pixel_xy"].float().split(GOLDEN["adapter.num_points"].tolist())
+    output = torch.cat(
+        [
+            encoder(grids(feature_map), (xy / SIZE_WH[image])[None], image[None])
+            for xy, image in zip(per_region, IMAGE, strict=True)
+        ]
+    )
+    torch.testing.assert_close(output, GOLDEN["adapter.output"], atol=1e-5, rtol=0)
+    (output * GOLDEN["loss_projection"]).sum().backward()
+    torch.testing.assert_close(feature_map.grad, GOLDEN["adapter.grads.feature_map"], atol=1e-5, rtol=1e-4)
+    for kind, parameter in encoder.projection.named_parameters():
+        expected = GOLDEN[f"adapter.grads.region_fea_adapter.{kind}"]
+        torch.testing.assert_close(parameter.grad, expected, atol=2e-5, rtol=1e-4)
