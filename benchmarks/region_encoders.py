@@ -2,9 +2,9 @@
 
     python benchmarks/region_encoders.py --data data/shapes --out benchmarks/results/region_encoders
 
-Each encoder trains the same tiny model from nothing on the same questions with the same settings; the held-out questions
-come in pairs about two objects that share almost the same box, so that a box alone gets one of two right. Points are
-reported apart: their coordinates do tell the objects apart.
+Each encoder trains the same tiny model from nothing on the same questions with the same settings; the
+held-out questions come in pairs about two objects that share almost the same box, so that a box alone gets one
+of two right. Points are reported apart: their coordinates do tell the objects apart.
 """
 
 from __future__ import annotations
@@ -67,9 +67,7 @@ def main() -> None:
     parser.add_argument("--data", default="data/shapes")
     parser.add_argument("--runs", default="runs/region_encoders")
     parser.add_argument("--out", default="benchmarks/results/region_encoders")
-    parser.add_argument(
-        "--steps", type=int, default=500, help="steps of the last stage; the first two have half each"
-    )
+    parser.add_argument("--steps", type=int, default=500, help="of the last stage; the first two have half")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--encoders", nargs="+", default=list(ENCODERS))
     arguments = parser.parse_args()
@@ -94,9 +92,8 @@ def main() -> None:
         for column in columns:
             values = [run[column] for run in runs]
             digits = 0 if column == "seconds" else 3
-            cells.append(
-                f"{statistics.mean(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
-            )
+            mean, low, high = statistics.mean(values), min(values), max(values)
+            cells.append(f"{mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})")
         lines.append(f"| {encoder} | " + " | ".join(cells) + " |")
     out.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))

@@ -1,8 +1,8 @@
 """Texts and region masks equal those of the original program, apart from what it got wrong.
 
-Not compared, because the original's result is a defect that we refuse or repair: swapped corners, boxes outside
-their picture, placeholders and boxes that don't add up, answers that lost their box (to `no_coor`, or to a
-point that was referred back), and the second mask of a box that reused the first one's point.
+Not compared, because the original's result is a defect that we refuse or repair: swapped corners, boxes
+outside their picture, placeholders and boxes that don't add up, answers that lost their box (to `no_coor`, or
+to a point that was referred back), and the second mask of a box that reused the first one's point.
 """
 
 from __future__ import annotations

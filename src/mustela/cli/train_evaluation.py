@@ -46,11 +46,11 @@ def make_examiner(stage: StageArguments, pictures: Path) -> Examiner | None:
     return examine
 
 
-def _draw(predictions: Sequence[Prediction], target: Path, *, folder: Path, count: int) -> None:
+def _draw(predictions: Sequence[Prediction], target: Path, *, folder: Path | None, count: int) -> None:
     shown = pick([item for item in predictions if item.image_wh], order=lambda item: 0.0, count=count)
     target.mkdir(parents=True, exist_ok=True)
     for number, prediction in enumerate(shown, start=1):
-        image = load_image(locate_image(prediction.picture, folder))
+        image = load_image(locate_image(prediction.picture, folder or Path()))
         draw_prediction(prediction, image).save(target / f"{number}-{prediction.kind}.png")
 
 

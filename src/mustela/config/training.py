@@ -60,7 +60,9 @@ class TrainingArguments(transformers.TrainingArguments):
     )
     muon: bool = field(
         default=False,
-        metadata={"help": "train weight matrices with Muon, the rest with AdamW; helps models trained from nothing"},
+        metadata={
+            "help": "train weight matrices with Muon, the rest with AdamW; helps models trained from nothing"
+        },
     )
     save_dtype: Literal["auto", "float32", "bfloat16", "float16"] = field(
         default="auto",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -165,13 +166,10 @@ class _Reading:
                 self._log.refuse(found.kind, found.message, found.remedy, field="image")
                 found = None
             frame = Frame(found or stated)
-            if found is not None and self._folder is not None and (stated != found):
-                # Only where sizes differ, or none is stated: looking for EXIF opens the file once more.
-                frame = Frame(found, turned=self._folder.is_turned(path))
-                if stated is not None:
+            if found is not None and self._folder is not None:
+                frame = Frame(found, is_turned=functools.partial(self._folder.is_turned, path))
+                if stated is not None and stated != found:
                     frame = self._resized(path, stated, frame)
-            elif found is not None and self._folder is not None and found[0] != found[1]:
-                frame = Frame(found, turned=False)
             frames.append(frame)
             images.append(ImageRef(path, frame.size_wh))
         return frames, tuple(images)
@@ -182,13 +180,13 @@ class _Reading:
         if found is None:
             return frame
         message = f"image_w, image_h are {stated[0]} x {stated[1]}, but {path} is {found[0]} x {found[1]}."
-        if (stated[1], stated[0]) == found and frame.turned:
+        if (stated[1], stated[0]) == found and frame.is_turned():
             remedy = (
                 "The file has an EXIF rotation (EXIF?): sizes and regions belong to the picture as shown."
             )
         elif self._options.size_policy == "scale":
             self._log.note("size.scaled", message, "The regions were scaled to the file.", field="image_w")
-            return Frame(found, stated, frame.turned)
+            return Frame(found, stated, frame.is_turned)
         else:
             remedy = "If the image was resized after annotation, set size_policy: scale."
         self._log.refuse("size.mismatch", message, remedy, field="image_w")
@@ -212,69 +210,6 @@ class _Reading:
             for width, height in zip(*sides, strict=True)
         ]
 
-    def _read_turns(self) -> tuple[list[Turn] | None, str | None]:
-        """Return the turns without their regions, and the system text."""
-        entries = self._raw.get("conversations")
-        if not isinstance(entries, list) or not entries:
-            message = "conversations is empty." if not entries else "conversations is not a list."
-            remedy = "It is a list of turns, human and gpt in turn."
-            self._log.refuse("turns.empty", message, remedy, field="conversations")
-            return None, None
-        turns: list[Turn] = []
-        system: str | None = None
-        complete = True
-        for number, entry in enumerate(entries):
-            turn = self._read_turn(entry, number)
-            if turn is None:
-                complete = False
-            elif turn == SYSTEM_ROLE:
-                system = entry["value"]
-            else:
-                turns.append(turn)
-        if complete:
-            self._check_order(turns, 0 if system is None else 1)
-        return (turns if complete else None), system
-
-    def _read_turn(self, entry: object, number: int) -> Turn | Literal["system"] | None:
-        if not isinstance(entry, Mapping):
-            self._log.refuse("turns.type", "the turn is not an object.", turn=number, field="conversations")
-            return None
-        role, text = entry.get("from"), entry.get("value")
-        is_system = role == SYSTEM_ROLE
-        if is_system and number:
-            message = "a system turn after the first turn."
-            self._log.refuse("turns.order", message, "Only the first may be one.", turn=number, field="from")
-            return None
-        if not is_system and (not isinstance(role, str) or role not in ROLES):
-            message = f"the turn is from {role!r}."
-            self._log.refuse("turns.role", message, "Use human, gpt or system.", turn=number, field="from")
-            return None
-        if not isinstance(text, str) or not text.strip():
-            what = "empty" if isinstance(text, str) else f"{text!r}, not a text"
-            message = f"the text of the {role} turn is {what}."
-            self._log.refuse("turns.text", message, "Every turn needs a text.", turn=number, field="value")
-            return None
-        self._check_unicode(text, number, "value")
-        return "system" if is_system else Turn(ROLES[str(role)], text)
-
-    def _check_order(self, turns: Sequence[Turn], first: int) -> None:
-        for number, turn in enumerate(turns):
-            expected = "assistant" if number % 2 else "user"
-            if turn.role != expected:
-                names = {"user": "human", "assistant": "gpt"}
-                message = f"the turn is from {names[turn.role]}, expected {names[expected]}."
-                remedy = "Turns alternate and begin with human."
-                self._log.refuse("turns.order", message, remedy, turn=number + first, field="from")
-                return
-        if len(turns) % 2 or not turns:
-            message = (
-                "the last turn is a question without an answer." if turns else "there is only a system turn."
-            )
-            remedy = "A conversation ends with gpt."
-            self._log.refuse(
-                "turns.order", message, remedy, turn=len(turns) - 1 + first, field="conversations"
-            )
-
     def _read_regions(self, frames: Sequence[Frame], turns: int) -> list[Annotations | None]:
         reader = RegionReader(frames, self._options.box_format, self._log)
         if self._raw.get("regions"):
@@ -294,7 +229,8 @@ class _Reading:
             found = ", ".join(map(str, sorted(used))) or "none"
             self._log.refuse(
                 "regions.placeholders",
-                f"placeholders found: {found}; boxes given: {regions}; {'; '.join(filter(None, (missing, unused)))}.",
+                f"placeholders found: {found}; boxes given: {regions}; "
+                f"{'; '.join(filter(None, (missing, unused)))}.",
                 "Each box needs its placeholder, numbered from 0, and the other way round.",
                 turn=turn,
                 field="value",
@@ -309,19 +245,11 @@ class _Reading:
         if found != images:
             self._log.refuse(
                 "image.count",
-                f"{found} {IMAGE_PLACEHOLDER} in the human turns, but {images} images given ({found}/{images}).",
+                f"{found} {IMAGE_PLACEHOLDER} in the human turns, but {images} images given "
+                f"({found}/{images}).",
                 f"Write {IMAGE_PLACEHOLDER} once for each image.",
                 field="image",
             )
-
-    def _check_unicode(self, text: str, turn: int | None, field: str) -> None:
-        if text.isascii():
-            return
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            message = f"the text holds half a surrogate pair at character {error.start}."
-            self._log.refuse("text.surrogate", message, "Remove it.", turn=turn, field=field)
 
 
 def _is_side(value: object) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
@@ -32,13 +32,13 @@ def check_box_format(box_format: str) -> None:
 class Frame:
     """The picture that regions lie in.
 
-    `size_wh` is its size as shown, None if nobody knows it. Annotations of a picture that was resized since are
-    in pixels of `annotated_wh`; `turned` tells that the file's EXIF orientation exchanges the sides.
+    `size_wh` is its size as shown, None if nobody knows it. Annotations of a picture that was resized since
+    are in pixels of `annotated_wh`; `turned` tells that the file's EXIF orientation exchanges the sides.
     """
 
     size_wh: tuple[int, int] | None
     annotated_wh: tuple[int, int] | None = None
-    turned: bool = False
+    is_turned: Callable[[], bool] = bool
 
     @property
     def scale_xy(self) -> tuple[float, float]:
@@ -168,7 +168,7 @@ def _xyxy_hint(corners: Sequence[float], frame: Frame) -> str:
 
 
 def _outside_hint(frame: Frame) -> str:
-    if frame.turned:
+    if frame.is_turned():
         return "The file has an EXIF rotation (EXIF?): boxes belong to the picture as shown."
     return "Boxes are in pixels of the image as shown; check its size and the order of the numbers."
 

@@ -191,7 +191,7 @@ class RegionReader:
         remedy = "Masks are never resized silently."
         if (height, width) == frame.size_wh:
             remedy = "The sides are exchanged: the size of an RLE is [h, w] ([w, h] given?)."
-            if frame.turned:
+            if frame.is_turned():
                 remedy = "The file has an EXIF rotation (EXIF?): masks belong to the picture as shown."
         self.log.refuse("mask.size", message, remedy, turn=turn, field=field)
         return None

@@ -45,8 +45,8 @@ def read_records(path: str | Path, *, box_format: BoxFormat = "xyxy") -> Iterato
         box_format: what the numbers of `box_x1y1x2y2` are.
 
     Raises:
-        RecordError: the file can't be read, or a record has a fault; names file, line, record, turn, field and
-            the remedy. `mustela train` lists all faults of all files at once.
+        RecordError: the file can't be read, or a record has a fault; names file, line, record, turn, field
+            and the remedy. `mustela train` lists all faults of all files at once.
     """
     for checked in read_checked(path, CheckOptions(box_format=box_format, images="none")):
         if checked.record is None:

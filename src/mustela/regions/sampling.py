@@ -35,7 +35,7 @@ def sample_points(
         missing = count - total
         again = np.arange(missing) * total // missing if rng is None else rng.integers(0, total, missing)
         pixels = np.concatenate([pixels, pixels[again]])
-    # Row-major order: whoever takes the first point as a start begins at the top of the region, not anywhere in it.
+    # Row-major order: who starts with the first point starts at the top of the region, not anywhere in it.
     pixels.sort()
     rows, columns = np.divmod(pixels, raster.shape[1])
     points = np.empty((count, 2), dtype=np.float32)

@@ -21,8 +21,8 @@ def hidden_matrices(model: nn.Module) -> set[int]:
 class MuonAdamW(torch.optim.Optimizer):
     """torch's Muon (Jordan et al. 2024) and AdamW behind one interface.
 
-    Muon's steps are scaled to the size of AdamW's, so that both take the same learning rate. It helps most where
-    matrices are trained from nothing.
+    Muon's steps are scaled to the size of AdamW's, so that both take the same learning rate. It helps most
+    where matrices are trained from nothing.
 
     Args:
         groups: parameter groups as for AdamW, with `lr` and `weight_decay`; each is split in two.

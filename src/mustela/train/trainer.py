@@ -24,8 +24,8 @@ from mustela.config.training import TrainingArguments
 from mustela.errors import CheckpointError
 from mustela.train.folder import COMPLETE, mark_complete, rotate
 from mustela.train.freezing import Parts
-from mustela.train.muon import MuonAdamW, hidden_matrices
 from mustela.train.groups import parameter_groups
+from mustela.train.muon import MuonAdamW, hidden_matrices
 
 TRAINED_FILE = "trained.safetensors"
 
