@@ -6,16 +6,18 @@ import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from mustela.constants import IMAGE_PLACEHOLDER, LOCATION_PATTERN
 from mustela.data.check_boxes import BoxFormat, Frame, check_box_format
 from mustela.data.check_regions import Annotations, RegionReader
+from mustela.data.check_turns import check_unicode, read_turns
 from mustela.data.faults import Fault, FaultLog
 from mustela.data.image_folder import ImageCheck, ImageFault, ImageFolder, Symlinks
-from mustela.data.native import ROLES, SYSTEM_ROLE
 from mustela.data.record import ImageRef, Record, Turn
 from mustela.errors import ConfigError
+from mustela.regions.image import MAX_PIXELS
 
 SizePolicy = Literal["error", "scale"]
 
@@ -34,6 +36,7 @@ class CheckOptions:
         images: "size" opens each picture and reads its size, "decode" decodes it, "none" only looks at paths.
         absolute_paths: allow absolute image paths.
         symlinks: which links in the image folder to follow, see `mustela.data.image_folder.locate_image`.
+        max_image_pixels: pictures with more pixels are refused.
     """
 
     box_format: BoxFormat = "xyxy"
@@ -41,6 +44,7 @@ class CheckOptions:
     images: ImageCheck = "size"
     absolute_paths: bool = False
     symlinks: Symlinks = "follow"
+    max_image_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         check_box_format(self.box_format)
@@ -52,12 +56,16 @@ class CheckOptions:
             if value not in choices:
                 raise ConfigError(f"{name} is {value!r}. Choose one of: {', '.join(map(repr, choices))}.")
 
-    def open_folder(self, folder: str | None) -> ImageFolder | None:
+    def open_folder(self, folder: str | Path | None) -> ImageFolder | None:
         """Return the image folder to look into, None if there is none."""
         if folder is None:
             return None
         return ImageFolder(
-            folder, check=self.images, absolute_paths=self.absolute_paths, symlinks=self.symlinks
+            folder,
+            check=self.images,
+            absolute_paths=self.absolute_paths,
+            symlinks=self.symlinks,
+            max_pixels=self.max_image_pixels,
         )
 
 
@@ -111,9 +119,10 @@ class _Reading:
         self._read_id()
         paths = self._read_paths()
         frames, images = self._read_images(paths) if paths is not None else ([], ())
-        turns, system = self._read_turns()
-        if turns is None or paths is None:
+        conversation = read_turns(self._raw.get("conversations"), self._log)
+        if conversation is None or paths is None:
             return None
+        turns, system = conversation
         regions = self._read_regions(frames, len(turns) + (system is not None))
         if system is not None:
             if regions[0]:
@@ -137,7 +146,7 @@ class _Reading:
             self._log.record_id = f"line {self._log.line}" if self._log.line else ""
         elif isinstance(value, str | int) and not isinstance(value, bool) and value != "":
             self._log.record_id = str(value)
-            self._check_unicode(self._log.record_id, None, "id")
+            check_unicode(self._log.record_id, self._log, field="id")
         else:
             self._log.refuse(
                 "record.id", f"id is {value!r}.", "An id is a text or a whole number.", field="id"
@@ -150,7 +159,7 @@ class _Reading:
         paths = [value] if isinstance(value, str) else value
         if isinstance(paths, list) and all(isinstance(path, str) and path for path in paths):
             for path in paths:
-                self._check_unicode(path, None, "image")
+                check_unicode(path, self._log, field="image")
             return paths
         message = f"image is {value!r}."
         self._log.refuse("image.type", message, "It is a path, or a list of paths.", field="image")
@@ -224,17 +233,12 @@ class _Reading:
         used = {int(number) for number in _LOCATION.findall(text)}
         wanted = set(range(regions))
         if used != wanted:
-            missing = ", ".join(f"<bbox_location{number}> has no box" for number in sorted(used - wanted))
-            unused = ", ".join(f"box {number} has no placeholder" for number in sorted(wanted - used))
+            gaps = [f"<bbox_location{number}> has no box" for number in sorted(used - wanted)]
+            gaps += [f"box {number} has no placeholder" for number in sorted(wanted - used)]
             found = ", ".join(map(str, sorted(used))) or "none"
-            self._log.refuse(
-                "regions.placeholders",
-                f"placeholders found: {found}; boxes given: {regions}; "
-                f"{'; '.join(filter(None, (missing, unused)))}.",
-                "Each box needs its placeholder, numbered from 0, and the other way round.",
-                turn=turn,
-                field="value",
-            )
+            message = f"placeholders found: {found}; boxes given: {regions}; {'; '.join(gaps)}."
+            remedy = "Each box needs its placeholder, numbered from 0, and the other way round."
+            self._log.refuse("regions.placeholders", message, remedy, turn=turn, field="value")
         if _LOCATION_WORD in _LOCATION.sub("", text):
             message = f"the text has a malformed placeholder ({_LOCATION_WORD!r} without number or brackets)."
             remedy = "A placeholder is <bbox_location0>."
@@ -243,13 +247,9 @@ class _Reading:
     def _check_image_count(self, turns: Sequence[Turn], images: int) -> None:
         found = sum(turn.text.count(IMAGE_PLACEHOLDER) for turn in turns if turn.role == "user")
         if found != images:
-            self._log.refuse(
-                "image.count",
-                f"{found} {IMAGE_PLACEHOLDER} in the human turns, but {images} images given "
-                f"({found}/{images}).",
-                f"Write {IMAGE_PLACEHOLDER} once for each image.",
-                field="image",
-            )
+            message = f"{found} {IMAGE_PLACEHOLDER} found in the human turns, {images} images given."
+            remedy = f"Write {IMAGE_PLACEHOLDER} once for each image."
+            self._log.refuse("image.count", message, remedy, field="image")
 
 
 def _is_side(value: object) -> bool:

@@ -28,17 +28,22 @@ def check_box_format(box_format: str) -> None:
         )
 
 
+def _unknown() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """The picture that regions lie in.
 
     `size_wh` is its size as shown, None if nobody knows it. Annotations of a picture that was resized since
-    are in pixels of `annotated_wh`; `turned` tells that the file's EXIF orientation exchanges the sides.
+    are in pixels of `annotated_wh`. `is_turned` tells whether the file's EXIF orientation exchanges its
+    sides; a function, as looking opens the file and only error texts ask.
     """
 
     size_wh: tuple[int, int] | None
     annotated_wh: tuple[int, int] | None = None
-    is_turned: Callable[[], bool] = bool
+    is_turned: Callable[[], bool] = _unknown
 
     @property
     def scale_xy(self) -> tuple[float, float]:

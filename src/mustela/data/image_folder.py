@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
-
-from PIL import Image
+from typing import Literal
 
 from mustela.errors import ImageError
-from mustela.regions import image_size, load_image
+from mustela.regions import FirstFrameWarning, image_size, load_image
+from mustela.regions.image import MAX_PIXELS
 
 Symlinks = Literal["follow", "inside", "refuse"]
 ImageCheck = Literal["none", "size", "decode"]
 
-_ORIENTATION_TAG: Final = 0x0112
 _REMEMBERED = 50_000
 
 
@@ -90,11 +89,13 @@ class ImageFolder:
         check: ImageCheck = "size",
         absolute_paths: bool = False,
         symlinks: Symlinks = "follow",
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         self.folder = Path(folder)
         self.check = check
         self._absolute_paths = absolute_paths
         self._symlinks: Symlinks = symlinks
+        self._max_pixels = max_pixels
         self._seen: dict[str, tuple[int, int] | ImageFault | None] = {}
 
     def look(self, path: str) -> tuple[int, int] | ImageFault | None:
@@ -108,9 +109,9 @@ class ImageFolder:
     def is_turned(self, path: str) -> bool:
         """Whether the file's EXIF orientation exchanges width and height."""
         try:
-            with Image.open(self._locate(path)) as image:
-                return image.getexif().get(_ORIENTATION_TAG, 1) in (5, 6, 7, 8)
-        except (OSError, ValueError, SyntaxError):
+            full = self._locate(path)
+            return image_size(full) != image_size(full, exif=False)
+        except ImageError:
             return False
 
     def _locate(self, path: str) -> Path:
@@ -126,9 +127,12 @@ class ImageFolder:
         if not full.is_file():
             return ImageFault("image.missing", f"image not found: {full}.", _other_spelling(full))
         try:
-            if self.check == "decode":
-                return load_image(full).size
-            return image_size(full)
+            if self.check == "size":
+                return image_size(full, max_pixels=self._max_pixels)
+            with warnings.catch_warnings():
+                # That only the first frame of an animation counts is said when it is used.
+                warnings.simplefilter("ignore", FirstFrameWarning)
+                return load_image(full, max_pixels=self._max_pixels).size
         except ImageError as error:
             return ImageFault("image.unreadable", str(error), "")
 

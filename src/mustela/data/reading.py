@@ -7,42 +7,58 @@ from pathlib import Path
 
 from mustela.data.check import Checked, CheckOptions, check_record
 from mustela.data.check_boxes import BoxFormat
-from mustela.data.faults import Fault
+from mustela.data.faults import FaultLog
 from mustela.data.image_folder import ImageFolder
 from mustela.data.json_stream import stream_json
 from mustela.data.record import Record
+from mustela.data.report import FileReport
 from mustela.errors import RecordError
 
 
 def read_checked(
-    path: str | Path, options: CheckOptions | None = None, *, folder: ImageFolder | None = None
+    path: str | Path,
+    options: CheckOptions | None = None,
+    *,
+    folder: ImageFolder | None = None,
+    report: FileReport | None = None,
 ) -> Iterator[Checked]:
     """Yield every record of a file with its faults; unreadable places come as faults without a record.
 
     Args:
-        path: a JSON array of records, or one record a line.
+        path: a JSON array of records, or one record a line; the content decides, never the name.
         options: how to read and check.
         folder: where the pictures lie; without it they are not looked at.
+        report: counts what is yielded.
 
     Raises:
         RecordError: the file can't be opened.
     """
     file = str(path)
     for item in stream_json(path):
-        if item.fault is not None:
-            yield Checked(
-                None, (Fault("json.broken", "error", file, item.line, "", None, "", item.fault, ""),)
-            )
+        if item.fault is None:
+            checked = check_record(item.value, options, folder=folder, file=file, line=item.line)
         else:
-            yield check_record(item.value, options, folder=folder, file=file, line=item.line)
+            log = FaultLog(file, item.line)
+            log.refuse("json.broken", f"{item.fault}.")
+            checked = Checked(None, tuple(log.faults))
+        if report is not None:
+            record = checked.record
+            report.unreadable_rest |= item.last
+            report.add_record(
+                checked.faults,
+                kept=record is not None,
+                turns=0 if record is None else len(record.turns),
+                regions=0 if record is None else sum(len(turn.regions) for turn in record.turns),
+            )
+        yield checked
 
 
 def read_records(path: str | Path, *, box_format: BoxFormat = "xyxy") -> Iterator[Record]:
-    """Yield the records of a file.
+    """Yield the records of a file; sizes of pictures are those that the records state.
 
     Args:
         path: a JSON array of records, or one record a line.
-        box_format: what the numbers of `box_x1y1x2y2` are.
+        box_format: what the numbers of `box_x1y1x2y2` are; records have pixels.
 
     Raises:
         RecordError: the file can't be read, or a record has a fault; names file, line, record, turn, field

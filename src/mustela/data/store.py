@@ -1,0 +1,210 @@
+"""The record store: checked records in a memory-mapped Arrow table that all processes share.
+
+A data file is read and checked once. The result lies in a cache folder under a key made of the file's content
+and of everything that decides how it is read: the next start opens it at once, a changed file is a new key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from datasets import Dataset
+
+from mustela.data.check import CheckOptions
+from mustela.data.native import dump_record, record_from_native
+from mustela.data.reading import read_checked
+from mustela.data.record import Record
+from mustela.data.report import FileReport
+from mustela.errors import RecordError
+
+FORMAT_VERSION: Final = 1
+"""Part of the cache key: raised whenever the same file would give another store."""
+
+_TABLE = "records.arrow"
+_REPORT = "report.json"
+_ROWS_A_BATCH = 4096
+_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("record", pa.large_string()),  # one line of native JSON
+        ("characters", pa.int32()),
+        ("images", pa.int32()),
+        ("regions", pa.int32()),
+    ]
+)
+
+
+class RecordStore:
+    """A sequence of records on disk.
+
+    Records are made when asked for. A worker thus holds no Python objects, only pages of the file, which all
+    processes share. Pickling a store passes its path on and nothing else.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            # Not from_file's own formatting: it costs more than making the record.
+            self._table: pa.Table = Dataset.from_file(str(self.path)).data.table
+        except (OSError, pa.ArrowInvalid) as error:
+            raise RecordError(
+                f"{self.path}: not a record store: {error}. Remove it and start again."
+            ) from error
+        self._records = self._table.column("record")
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def __getitem__(self, index: int) -> Record:
+        if index < 0:
+            index += len(self)
+        if not 0 <= index < len(self):
+            raise IndexError(f"record {index} of {len(self)}")
+        return record_from_native(json.loads(self._records[index].as_py()))
+
+    def __iter__(self) -> Iterator[Record]:
+        return (self[index] for index in range(len(self)))
+
+    def __reduce__(self) -> tuple[type[RecordStore], tuple[Path]]:
+        return RecordStore, (self.path,)
+
+    @property
+    def ids(self) -> list[str]:
+        """All ids in order."""
+        ids: list[str] = self._table.column("id").to_pylist()
+        return ids
+
+    def column(self, name: str) -> npt.NDArray[np.int32]:
+        """Return a number a record: `"characters"` of all texts, `"images"` or `"regions"`."""
+        values: npt.NDArray[np.int32] = self._table.column(name).to_numpy()
+        return values
+
+
+def default_cache_dir() -> Path:
+    """Return `$XDG_CACHE_HOME/mustela`, or `~/.cache/mustela`."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "mustela"
+
+
+def open_records(
+    data_path: str | Path,
+    *,
+    image_folder: str | Path | None = None,
+    options: CheckOptions | None = None,
+    cache_dir: str | Path | None = None,
+    fresh: bool = False,
+) -> tuple[RecordStore | None, FileReport]:
+    """Read and check a native file once, and open the result.
+
+    Records with errors are left out and listed in the report; whether that is acceptable is the caller's
+    choice (`DataReport.raise_for_errors`).
+
+    Args:
+        data_path: the file.
+        image_folder: where its pictures lie; None looks at none.
+        options: how to read and check.
+        cache_dir: where stores are kept, by default `default_cache_dir()`.
+        fresh: check again even if there is a store.
+
+    Returns:
+        The store, or None where a JSON array breaks off, as what follows is unknown; and the report. Files
+        whose pictures had faults are checked again each time, since pictures can be put right without a
+        change of the file.
+
+    Raises:
+        RecordError: the file can't be opened.
+    """
+    options = options or CheckOptions()
+    parent = Path(cache_dir or default_cache_dir()) / "records"
+    home = parent / _key(Path(data_path), image_folder, options)
+    if not fresh:
+        report = _cached_report(home, str(data_path))
+        if report is not None:
+            return RecordStore(home / _TABLE), report
+    parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=parent))
+    try:
+        report = _build(unfinished, data_path, image_folder, options)
+        if report.unreadable_rest:
+            return None, report
+        _move(unfinished, home)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return RecordStore(home / _TABLE), report
+
+
+def _key(data_path: Path, image_folder: str | Path | None, options: CheckOptions) -> str:
+    try:
+        with data_path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise RecordError(f"{data_path}: can't read the data file: {error.strerror or error}.") from error
+    folder = None if image_folder is None else str(Path(image_folder).resolve())
+    settings = [FORMAT_VERSION, content, folder, asdict(options)]
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
+
+
+def _cached_report(home: Path, data_path: str) -> FileReport | None:
+    try:
+        value = json.loads((home / _REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    report = FileReport.from_json({**value, "path": data_path})
+    if any(kind.startswith("image.") for kind in report.faults):
+        return None
+    return report
+
+
+def _build(
+    folder: Path, data_path: str | Path, image_folder: str | Path | None, options: CheckOptions
+) -> FileReport:
+    report = FileReport(str(data_path), None if image_folder is None else str(image_folder))
+    rows: list[dict[str, Any]] = []
+    with pa.OSFile(str(folder / _TABLE), "wb") as sink, pa.ipc.new_stream(sink, _SCHEMA) as writer:
+        opened = options.open_folder(image_folder)
+        for checked in read_checked(data_path, options, folder=opened, report=report):
+            if checked.record is not None:
+                rows.append(_row(checked.record))
+            if len(rows) == _ROWS_A_BATCH:
+                writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=_SCHEMA))
+                rows.clear()
+        # An empty store still needs a batch: Dataset.from_file refuses a table without any.
+        writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=_SCHEMA))
+    text = json.dumps(asdict(report), ensure_ascii=True)
+    (folder / _REPORT).write_text(text, encoding="utf-8")
+    return report
+
+
+def _row(record: Record) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "record": dump_record(record),
+        "characters": sum(len(turn.text) for turn in record.turns),
+        "images": len(record.images),
+        "regions": sum(len(turn.regions) for turn in record.turns),
+    }
+
+
+def _move(unfinished: Path, home: Path) -> None:
+    """Put a finished store in its place; another process may have been faster, and its store is as good."""
+    old = home.with_name(f"{home.name}.{os.getpid()}.old")
+    try:
+        if home.exists():
+            home.rename(old)
+        unfinished.rename(home)
+    except OSError:
+        if not (home / _TABLE).exists():
+            raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
