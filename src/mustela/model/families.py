@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from mustela.errors import ConfigError
+from mustela.errors import ConfigError, CountMismatchError
 from mustela.model.classic import ClassicModel
 from mustela.model.grids import FeatureGrids
 
@@ -130,3 +130,23 @@ def encode_images(base: PreTrainedModel, inputs: Mapping[str, Tensor]) -> ImageF
     given = {name: inputs[name] for name in family.image_inputs}
     outputs = base.model.get_image_features(**given, return_dict=True)
     return ImageFeatures(outputs, family.grids(base.model, outputs, given))
+
+
+def check_image_tokens(input_ids: Tensor, token_id: int, images: ImageFeatures | None) -> None:
+    """Compare the image tokens of a batch with what the vision part made for them.
+
+    Args:
+        input_ids: `(B, T)`, image placeholders expanded.
+        token_id: id of the image token.
+        images: encoded pictures; None if there are none.
+
+    Raises:
+        CountMismatchError: the two numbers differ.
+    """
+    tokens = int((input_ids == token_id).sum())
+    features = 0 if images is None else sum(len(each) for each in images.outputs.pooler_output)
+    if tokens != features:
+        raise CountMismatchError(
+            f"The batch has {tokens} image tokens, but its {0 if images is None else len(images)} images give"
+            f" {features} features. Use the model's own processor, and don't cut its ids."
+        )

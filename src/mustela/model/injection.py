@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mustela.errors import CountMismatchError
 
@@ -48,8 +49,9 @@ def region_rows(input_ids: Tensor, token_id: int | None, count: int) -> Tensor:
 def region_embeddings(embedding: nn.Module, rows_BT: Tensor, features_RD: Tensor) -> Iterator[None]:
     """Replace the embeddings of region tokens by region features during one call.
 
-    The embedding may be called again with other lengths (cached generation: left alone) or with every row
-    repeated (beams, several answers: the features are repeated alike).
+    The embedding may be called again with the new tokens alone (cached generation: left alone), with the
+    prompt and new tokens behind it (generation without a cache: the prompt is treated again), or with every
+    row repeated (beams, several answers: the features are repeated alike).
 
     Args:
         embedding: the base's input embedding.
@@ -60,11 +62,13 @@ def region_embeddings(embedding: nn.Module, rows_BT: Tensor, features_RD: Tensor
 
     def place(_: nn.Module, args: tuple[Any, ...], embedded: Tensor) -> Tensor | None:
         ids = args[0]
-        if ids.shape[1] != rows_BT.shape[1]:
+        length = rows_BT.shape[1]
+        if ids.shape[1] < length:
             return None
         if features_RD.shape[0] == 0:
             return embedded + features_RD.sum().to(embedded.dtype)
         rows = rows_BT.repeat_interleave(ids.shape[0] // rows_BT.shape[0], dim=0).to(embedded.device)
+        rows = functional.pad(rows, (0, ids.shape[1] - length), value=-1)
         mask = rows >= 0
         placed = features_RD.to(embedded.device, embedded.dtype)[rows[mask]]
         return embedded.masked_scatter(mask[..., None], placed)

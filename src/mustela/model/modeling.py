@@ -17,7 +17,7 @@ from transformers.utils.generic import ModelOutput
 from mustela.constants import IGNORE_INDEX
 from mustela.errors import CountMismatchError
 from mustela.model.configuration import MustelaConfig
-from mustela.model.families import ImageFeatures, encode_images, family_of
+from mustela.model.families import ImageFeatures, check_image_tokens, encode_images, family_of
 from mustela.model.grids import FeatureGrids
 from mustela.model.injection import head_only_at, region_embeddings, region_rows
 from mustela.model.region_encoders import RegionEncoder, build_region_encoder
@@ -59,7 +59,8 @@ def supervised_loss(
     losses_L = functional.cross_entropy(logits_LV.float(), targets_L, reduction="none")
     if weights_L is not None:
         losses_L = losses_L * weights_L.to(losses_L)
-    divisor = max(targets_L.shape[0], 1) if items is None else items
+    divisor = targets_L.shape[0] if items is None else items
+    divisor = divisor.clamp(min=1).to(losses_L.device) if isinstance(divisor, Tensor) else max(divisor, 1)
     return losses_L.sum() / divisor
 
 
@@ -169,6 +170,7 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 inputs.pop(name, None)
         if features is not None:
             inputs["mm_encoder_outputs"] = {"image": features.outputs}
+        check_image_tokens(input_ids, self.config.base_config.image_token_id, features)  # type: ignore[union-attr]
         region_features = self.encode_regions(features, points, image)
         count = 0 if points is None else points.shape[0]
         rows = region_rows(input_ids, self.config.region_token_id, count)
