@@ -26,6 +26,7 @@ from mustela.data.processor import MustelaProcessor
 from mustela.data.render import Rendered, RenderedRegion
 from mustela.model import MustelaForConditionalGeneration
 from mustela.model.build import ClassicSettings, RegionSettings, build_from_nothing, build_on_base
+from mustela.model.grids import sample_grids
 from mustela.model.tokens import train_tokenizer
 from mustela.regions import Box, Region
 
@@ -162,7 +163,7 @@ def shake(model: torch.nn.Module) -> None:
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
 
 
-def scratch(
+def build_scratch(
     *, regions: RegionSettings = REGIONS, classic: ClassicSettings | None = None, **parts: dict[str, Any]
 ) -> Pair:
     """Build a classic composition from nothing; `parts` replace entries of the recipe."""
@@ -223,7 +224,7 @@ def qwen(folder: Path, *, regions: RegionSettings = REGIONS) -> Pair:
 
 @pytest.fixture(scope="session")
 def classic_pair() -> Pair:
-    pair = scratch()
+    pair = build_scratch()
     shake(pair.model)
     return Pair(pair.model.eval(), pair.processor)
 
@@ -241,3 +242,54 @@ def pair(request: pytest.FixtureRequest) -> Pair:
     loaded: Pair = request.getfixturevalue("classic_pair" if request.param == "classic" else "qwen_pair")
     loaded.model.zero_grad(set_to_none=True)
     return loaded
+
+
+@pytest.fixture(name="scratch")
+def _scratch() -> Any:
+    """Builds a classic composition from nothing."""
+
+    def build(**options: Any) -> Pair:
+        pair = build_scratch(**options)
+        return Pair(pair.model.eval(), pair.processor)
+
+    return build
+
+
+@pytest.fixture
+def as_pair() -> type[Pair]:
+    return Pair
+
+
+@pytest.fixture
+def planted_patch() -> Any:
+    """Changes one patch of a picture: only the feature at its place may change."""
+
+    def check(pair: Pair, *, side: int, patches_wh: tuple[int, int] = (4, 4)) -> None:
+        columns, rows = patches_wh
+        grey = Image.new("RGB", (columns * side, rows * side), "grey")
+        centres = [((c + 0.5) / columns, (r + 0.5) / rows) for r in range(rows) for c in range(columns)]
+        points = torch.tensor(centres)[:, None]
+        image = torch.zeros(len(centres), dtype=torch.long)
+
+        def read(picture: Image.Image) -> Tensor:
+            sample = pair.sample(IMAGE, "?", images=[picture])
+            names = pair.model.family.image_inputs
+            with torch.no_grad():
+                grids = pair.model.encode_images(**{name: sample[name] for name in names}).grids
+            assert grids.size_hw.tolist() == [[rows, columns]]
+            return sample_grids(grids, points, image, geometry="aligned")
+
+        before = read(grey)
+        for index in range(len(centres)):
+            row, column = divmod(index, columns)
+            planted = grey.copy()
+            planted.paste("red", (column * side, row * side, (column + 1) * side, (row + 1) * side))
+            changed = (read(planted) - before).abs().amax((1, 2)) > 1e-5
+            assert changed.nonzero().flatten().tolist() == [index]
+
+    return check
+
+
+@pytest.fixture
+def noise_picture() -> Any:
+    return noise

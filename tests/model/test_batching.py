@@ -6,6 +6,7 @@ from itertools import permutations
 
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional
 
 from mustela.constants import IGNORE_INDEX
@@ -177,8 +178,6 @@ def test_counts_of_image_tokens_that_disagree_are_named(pair):
 
 
 def test_several_images_in_one_sample(pair):
-    from PIL import Image
-
     pictures = [Image.new("RGB", (48, 40), "red"), Image.new("RGB", (40, 40), "blue")]
     parts = (Slot.IMAGE, "and ", Slot.IMAGE, " ", Slot.REGION, "?")
     logits = []
