@@ -26,7 +26,7 @@ from mustela.data.native import dump_record, record_from_native
 from mustela.data.reading import read_checked
 from mustela.data.record import Record
 from mustela.data.report import FileReport
-from mustela.errors import RecordError
+from mustela.errors import ConfigError, RecordError
 
 FORMAT_VERSION: Final = 1
 """Part of the cache key: raised whenever the same file would give another store."""
@@ -34,6 +34,7 @@ FORMAT_VERSION: Final = 1
 _TABLE = "records.arrow"
 _REPORT = "report.json"
 _ROWS_A_BATCH = 4096
+_CURED_BY_PICTURES = ("image.", "size.", "mask.size", "box.outside", "region.outside")
 _SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -119,29 +120,45 @@ def open_records(
 
     Returns:
         The store, or None where a JSON array breaks off, as what follows is unknown; and the report. Files
-        whose pictures had faults are checked again each time, since pictures can be put right without a
-        change of the file.
+        with faults that other pictures would cure are checked again each time, since pictures can be put
+        right without a change of the file.
 
     Raises:
         RecordError: the file can't be opened.
+        ConfigError: the cache folder can't be written.
     """
     options = options or CheckOptions()
     parent = Path(cache_dir or default_cache_dir()) / "records"
     home = parent / _key(Path(data_path), image_folder, options)
-    if not fresh:
-        report = _cached_report(home, str(data_path))
-        if report is not None:
-            return RecordStore(home / _TABLE), report
-    parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=parent))
+    cached = None if fresh else _cached(home, str(data_path))
+    if cached is not None:
+        return cached
+    unfinished = _new_folder(parent)
     try:
         report = _build(unfinished, data_path, image_folder, options)
         if report.unreadable_rest:
             return None, report
         _move(unfinished, home)
+    except OSError as error:
+        raise _not_writable(parent, error) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return RecordStore(home / _TABLE), report
+
+
+def _new_folder(parent: Path) -> Path:
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix="unfinished-", dir=parent))
+    except OSError as error:
+        raise _not_writable(parent, error) from error
+
+
+def _not_writable(parent: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"{parent}: can't keep checked records there: {error.strerror or error}. "
+        "Set data_cache_dir to a folder with room that you may write to."
+    )
 
 
 def _key(data_path: Path, image_folder: str | Path | None, options: CheckOptions) -> str:
@@ -161,7 +178,7 @@ def _cached_report(home: Path, data_path: str) -> FileReport | None:
     except (OSError, ValueError):
         return None
     report = FileReport.from_json({**value, "path": data_path})
-    if any(kind.startswith("image.") for kind in report.faults):
+    if any(kind.startswith(_CURED_BY_PICTURES) for kind in report.faults):
         return None
     return report
 
@@ -197,14 +214,10 @@ def _row(record: Record) -> dict[str, Any]:
 
 
 def _move(unfinished: Path, home: Path) -> None:
-    """Put a finished store in its place; another process may have been faster, and its store is as good."""
-    old = home.with_name(f"{home.name}.{os.getpid()}.old")
-    try:
-        if home.exists():
-            home.rename(old)
-        unfinished.rename(home)
-    except OSError:
-        if not (home / _TABLE).exists():
-            raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+    """Put a finished store in its place.
+
+    File by file, the report last: a process that finds a report also finds a table, whoever else is writing.
+    """
+    home.mkdir(exist_ok=True)
+    for name in (_TABLE, _REPORT):
+        (unfinished / name).replace(home / name)
