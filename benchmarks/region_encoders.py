@@ -19,7 +19,6 @@ import sys
 import time
 from pathlib import Path
 
-from mustela.data import read_records
 from mustela.evaluate import read_predictions
 
 ENCODERS = ("geo", "mean", "roi", "none")
@@ -45,13 +44,9 @@ def train_and_ask(encoder: str, seed: int, arguments: argparse.Namespace) -> dic
     began = time.monotonic()
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
     seconds = time.monotonic() - began
-    kinds = {
-        record.id: type(record.turns[0].regions[0].region).__name__.lower()
-        for record in read_records(data / "val_freeform.json")
-    }
     right: dict[str, list[float]] = {}
     for prediction in read_predictions(run / "predictions.jsonl"):
-        kind = kinds[prediction.record]
+        kind = type(prediction.question_regions[0]).__name__.lower()
         hit = float(prediction.text.strip().lower() == prediction.reference.strip().lower())
         right.setdefault(kind, []).append(hit)
         if kind != "point":
