@@ -172,15 +172,17 @@ def _key(data_path: Path, image_folder: str | Path | None, options: CheckOptions
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
 
 
-def _cached_report(home: Path, data_path: str) -> FileReport | None:
+def _cached(home: Path, data_path: str) -> tuple[RecordStore, FileReport] | None:
+    """Return a store and its report; None if there is none, it is damaged, or pictures had faults."""
     try:
         value = json.loads((home / _REPORT).read_text(encoding="utf-8"))
+        store = RecordStore(home / _TABLE)
     except (OSError, ValueError):
         return None
     report = FileReport.from_json({**value, "path": data_path})
     if any(kind.startswith(_CURED_BY_PICTURES) for kind in report.faults):
         return None
-    return report
+    return store, report
 
 
 def _build(

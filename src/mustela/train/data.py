@@ -91,11 +91,12 @@ class StageData:
 
     def lengths(self) -> list[int]:
         """Return a rough length of every sample, for grouping: the characters of its turns."""
-        return [sum(len(turn.text) for turn in record.turns) for record in _records(self.files.source)]
+        lengths: list[int] = self.files.source.column("characters").tolist()
+        return lengths
 
     def with_image(self) -> list[bool]:
         """Say of every sample whether it has an image."""
-        return [bool(record.images) for record in _records(self.files.source)]
+        return [count > 0 for count in self.files.source.column("images").tolist()]
 
 
 def load_data(stage: StageArguments) -> StageData:
@@ -107,16 +108,19 @@ def load_data(stage: StageArguments) -> StageData:
     """
     data = stage.data
     options = check_options(data)
-    files = open_files(
-        data.data_path,
-        data.image_folder,
-        multiples=data.data_multiple,
-        options=options,
-        on_bad_record=data.on_bad_record,
-        cache_dir=data.data_cache_dir,
-        seed=stage.training.seed if stage.training.data_seed is None else stage.training.data_seed,
-    )
-    return StageData(files, _open_held_out(data), data, render_options(stage.model, data))
+    # One process of a machine reads and checks; the others find what it kept.
+    with stage.training.main_process_first(desc="reading the data"):
+        files = open_files(
+            data.data_path,
+            data.image_folder,
+            multiples=data.data_multiple,
+            options=options,
+            on_bad_record=data.on_bad_record,
+            cache_dir=data.data_cache_dir,
+            seed=stage.training.seed if stage.training.data_seed is None else stage.training.data_seed,
+        )
+        held_out = _open_held_out(data)
+    return StageData(files, held_out, data, render_options(stage.model, data))
 
 
 def held_out_records(data: DataArguments) -> list[Record]:
@@ -126,9 +130,11 @@ def held_out_records(data: DataArguments) -> list[Record]:
 
 
 def held_out_folder(data: DataArguments) -> Path | None:
-    """Return the image folder of the held-out records."""
+    """Return the image folder of the held-out records: by default, that of training or that of their file."""
     folders = data.eval_image_folder or data.image_folder[:1]
-    return Path(folders[0]) if folders else None
+    if folders:
+        return Path(folders[0])
+    return Path(data.eval_data_path[0]).parent if data.eval_data_path else None
 
 
 def _open_held_out(data: DataArguments) -> Files | None:
