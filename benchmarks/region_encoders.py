@@ -3,8 +3,8 @@
     python benchmarks/region_encoders.py --data data/shapes --out benchmarks/results/region_encoders
 
 Each encoder trains the same tiny model from nothing on the same questions with the same settings; the
-held-out questions come in pairs about two objects that share almost the same box, so that a box alone gets one
-of two right. Points are reported apart: their coordinates do tell the objects apart.
+held-out questions come in pairs about two objects that share almost the same box, so that a box alone gets
+one of two right. Points are reported apart: their coordinates do tell the objects apart.
 """
 
 from __future__ import annotations
