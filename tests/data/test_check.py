@@ -300,6 +300,12 @@ def test_pixels_declared_normalised_are_refused(box_format: Any) -> None:
     assert "set box_format: xyxy" in only_fault(boxed(box), CheckOptions(box_format=box_format))
 
 
+@pytest.mark.parametrize("box_format", ["xyxy", "xywh"])
+def test_fractions_declared_pixels_are_refused(box_format: Any) -> None:
+    text = only_fault(boxed([0.1, 0.2, 0.3, 0.4]), CheckOptions(box_format=box_format))
+    assert f"looks normalised 0..1, but box_format is {box_format}. Set box_format: norm1" in text
+
+
 def test_normalised_boxes_need_a_size() -> None:
     raw = boxed([0.1, 0.2, 0.3, 0.4], image_w=None)
     assert "size is unknown" in only_fault(raw, CheckOptions(box_format="norm1"))

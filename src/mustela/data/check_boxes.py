@@ -142,6 +142,8 @@ def _to_pixels(
             log.refuse("box.normalised", message, remedy, turn=turn, field=field)
             return None
         return tuple(number * frame.size_wh[axis % 2] / side for axis, number in enumerate(numbers))
+    if not _check_pixels(numbers, box_format=box_format, log=log, turn=turn, field=field):
+        return None
     x1, y1, x2, y2 = numbers
     if box_format == "xywh":
         if x2 < 0 or y2 < 0:
@@ -149,16 +151,25 @@ def _to_pixels(
             log.refuse("box.swapped", message, "Boxes are declared [x, y, w, h].", turn=turn, field=field)
             return None
         x2, y2 = x1 + x2, y1 + y2
-    elif min(numbers) >= 0 and max(numbers) <= _SLACK:
-        if any(not number.is_integer() for number in numbers):
-            message = f"box {given} looks normalised 0..1, but box_format is {box_format}."
-            remedy = "Set box_format: norm1 if it is; boxes are [x1, y1, x2, y2] in pixels otherwise."
-            log.refuse("box.normalised", message, remedy, turn=turn, field=field)
-            return None
-        message = f"box {given} is one pixel, or normalised 0..1; it is taken as pixels."
-        log.note("box.one_pixel", message, "Set box_format: norm1 if it is.", turn=turn, field=field)
     scale_x, scale_y = frame.scale_xy
     return x1 * scale_x, y1 * scale_y, x2 * scale_x, y2 * scale_y
+
+
+def _check_pixels(
+    numbers: Sequence[float], *, box_format: BoxFormat, log: FaultLog, turn: int, field: str
+) -> bool:
+    """Return False after an error: numbers declared pixels that look like fractions of a side."""
+    if min(numbers) < 0 or max(numbers) > _SLACK:
+        return True
+    given = _show(numbers)
+    if any(not number.is_integer() for number in numbers):
+        message = f"box {given} looks normalised 0..1, but box_format is {box_format}."
+        remedy = "Set box_format: norm1 if it is ([x1, y1, x2, y2] in 0..1); otherwise give pixels."
+        log.refuse("box.normalised", message, remedy, turn=turn, field=field)
+        return False
+    message = f"box {given} is one pixel, or normalised 0..1; it is taken as pixels."
+    log.note("box.one_pixel", message, "Set box_format: norm1 if it is.", turn=turn, field=field)
+    return True
 
 
 def _xyxy_hint(corners: Sequence[float], frame: Frame) -> str:
