@@ -1,9 +1,10 @@
-"""Tokenizers of every kind, made on the spot."""
+"""Tokenizers of every kind and a processor, made on the spot."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from tokenizers import (
@@ -16,7 +17,11 @@ from tokenizers import (
     processors,
     trainers,
 )
-from transformers import PreTrainedTokenizerFast
+from transformers import LlavaProcessor, PreTrainedTokenizerFast, SiglipImageProcessorPil
+
+from mustela.data.processor import MustelaProcessor, ProcessorSettings
+from mustela.data.templates import get_template
+from mustela.model.tokens import train_tokenizer
 
 IMAGE_TOKEN = "<image>"
 REGION_TOKEN = "<region_fea>"
@@ -167,3 +172,36 @@ def tokenizer(
 ) -> PreTrainedTokenizerFast:
     """Each of them in turn."""
     return tokenizers[request.param]
+
+
+def small_processor(template: str = "compact", **settings: Any) -> MustelaProcessor:
+    """Make the processor of a classic composition that reads 4 x 4 patches of 32 x 32 pixels."""
+    control = ["<image>", "<region_fea>", "<|user|>", "<|assistant|>"]
+    tokenizer = train_tokenizer(_CORPUS, vocab_size=330, control_tokens=control, end_token="<|end|>")
+    base = LlavaProcessor(
+        image_processor=SiglipImageProcessorPil(do_resize=False, size={"height": 32, "width": 32}),
+        tokenizer=tokenizer,
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        image_token=IMAGE_TOKEN,
+        num_additional_image_tokens=1,
+    )
+    values = {
+        "region_points": 16,
+        "image_aspect_ratio": "square_nocrop",
+        "resized_image_wh": (32, 32),
+        **settings,
+    }
+    return MustelaProcessor(base, get_template(template, tokenizer=tokenizer), ProcessorSettings(**values))
+
+
+@pytest.fixture
+def make_processor() -> Callable[..., MustelaProcessor]:
+    """Makes a processor of a template and of settings."""
+    return small_processor
+
+
+@pytest.fixture(scope="session")
+def processor() -> MustelaProcessor:
+    """A processor that no test changes."""
+    return small_processor()

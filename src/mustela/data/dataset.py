@@ -17,7 +17,7 @@ from mustela.data.processor import DigitWeights, MustelaProcessor
 from mustela.data.record import Record
 from mustela.data.render import RenderOptions, render, sample_rng
 from mustela.data.rounds import SampleTooLongError
-from mustela.errors import ImageError, RecordError
+from mustela.errors import ImageError, RecordError, RegionError, TemplateError
 from mustela.regions import load_image
 
 logger = logging.getLogger(__name__)
@@ -91,11 +91,11 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
             try:
                 return self.sample(position % len(self))
             except SampleTooLongError as error:
-                self._count("too_long", error)
+                self._count("too_long", f'record "{self.source[position % len(self)][0].id}": {error}')
             except ImageError as error:
                 if self.on_bad_image == "error":
                     raise
-                self._count("bad_image", error)
+                self._count("bad_image", str(error))
         raise RecordError(
             f"none of the {len(self)} records gives a sample; the last reasons are in the log."
             " Raise model_max_length, or check image_folder."
@@ -107,7 +107,7 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
         Raises:
             SampleTooLongError: not even its first round fits.
             ImageError: a picture can't be read; names the record.
-            RecordError: anything else that is wrong with the record.
+            RecordError, RegionError, TemplateError: anything else that is wrong; all name the record.
         """
         record, folder = self.source[index]
         rng = sample_rng(self.seed, self.epoch, index)
@@ -115,17 +115,22 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
         if self.augmentation is not None and self.train:
             record, images = augment(record, images, self.augmentation, rng=rng)
         rendered = render(record, self.options, sizes_wh=[image.size for image in images], rng=rng)
-        return self.processor.encode(
-            rendered,
-            images,
-            rng=rng if self.train else None,
-            max_length=self.max_length,
-            digit_weights=self.digit_weights,
-        )
+        try:
+            return self.processor.encode(
+                rendered,
+                images,
+                rng=rng if self.train else None,
+                max_length=self.max_length,
+                digit_weights=self.digit_weights,
+            )
+        except SampleTooLongError:
+            raise
+        except (RecordError, RegionError, TemplateError) as error:
+            raise type(error)(f'record "{record.id}": {error}') from error
 
-    def _count(self, kind: str, error: Exception) -> None:
+    def _count(self, kind: str, reason: str) -> None:
         self._skipped[_KINDS.index(kind)] += 1
-        logger.warning("Skipped: %s", error)
+        logger.warning("Skipped: %s", reason)
 
 
 def read_images(record: Record, folder: Path | None) -> list[Image.Image]:

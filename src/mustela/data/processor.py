@@ -20,6 +20,7 @@ from mustela.data.fitting import fit_classic, fit_of_base
 from mustela.data.message import Slot
 from mustela.data.prompt import EncodedPrompt, coordinate_digit_weights, encode_prompt, fit_rounds
 from mustela.data.render import Rendered, RenderedRegion
+from mustela.data.rounds import SampleTooLongError
 from mustela.data.templates import Template
 from mustela.errors import CheckpointError, CountMismatchError
 from mustela.regions import Transform, sample_points
@@ -110,13 +111,9 @@ class MustelaProcessor:
 
         Raises:
             RecordError: the sample can't be labelled, or not even its first round fits `max_length`.
-            CountMismatchError: pictures and image slots differ in number.
+            CountMismatchError: pictures or regions and their slots differ in number.
         """
-        slots = sum(message.count(Slot.IMAGE) for message in rendered.messages)
-        if slots != len(images):
-            raise CountMismatchError(
-                f'record "{rendered.record_id}": {slots} image slots in the text but {len(images)} images.'
-            )
+        _check_counts(rendered, images)
         pixels, expansions, transforms = self._encode_images(images)
         prompt = self.template.render(
             rendered.messages,
@@ -132,10 +129,9 @@ class MustelaProcessor:
             region_token=self.settings.region_token or REGION_TOKEN,
         )
         if max_length is not None:
-            encoded = fit_rounds(encoded, [len(ids) for ids in expansions], max_length=max_length)
-            kept_images = len(encoded.image_positions)
-            if kept_images < len(images):
-                images = images[:kept_images]
+            encoded = _fit(encoded, rendered, [len(ids) for ids in expansions], max_length)
+            if len(encoded.image_positions) < len(images):
+                images = images[: len(encoded.image_positions)]
                 pixels, expansions, transforms = self._encode_images(images)
         weights = coordinate_digit_weights(encoded, digit_weights) if digit_weights else None
         sample = _expand(encoded, expansions, weights)
@@ -145,9 +141,8 @@ class MustelaProcessor:
         sample.update(pixels)
         if "mm_token_type_ids" in self.base_processor.model_input_names:
             sample["mm_token_type_ids"] = (sample["input_ids"] == self.image_token_id).long()
-        kept = len(encoded.region_positions)
-        if kept:
-            regions = rendered.regions[:kept]
+        regions = rendered.regions[: len(encoded.region_positions)]
+        if regions:
             sample["region_points"] = torch.stack(
                 [
                     self._points(region, images[region.image].size, transforms[region.image], rng)
@@ -238,6 +233,37 @@ class MustelaProcessor:
             settings = replace(settings, resized_image_wh=(int(size[0]), int(size[1])))
         base = AutoProcessor.from_pretrained(Path(folder) / _BASE_FOLDER, local_files_only=True)
         return cls(base, Template.from_json(content["template"]), settings)
+
+
+def _check_counts(rendered: Rendered, images: Sequence[Image.Image]) -> None:
+    """Compare the slots of a conversation with what is to fill them."""
+    for slot, what, given in (
+        (Slot.IMAGE, "images", len(images)),
+        (Slot.REGION, "regions", len(rendered.regions)),
+    ):
+        slots = sum(message.count(slot) for message in rendered.messages)
+        if slots != given:
+            raise CountMismatchError(
+                f'record "{rendered.record_id}": {slots} {slot.value} slots in the text but {given} {what}.'
+            )
+    for region in rendered.regions:
+        if region.image >= len(images):
+            raise CountMismatchError(
+                f'record "{rendered.record_id}": a region lies in image {region.image}, but there are'
+                f" {len(images)} images, counted from 0."
+            )
+
+
+def _fit(
+    encoded: EncodedPrompt, rendered: Rendered, image_lengths: Sequence[int], max_length: int
+) -> EncodedPrompt:
+    """Drop whole last rounds; a region whose picture goes with them makes the sample too long."""
+    fitted = fit_rounds(encoded, image_lengths, max_length=max_length)
+    pictures = len(fitted.image_positions)
+    if any(region.image >= pictures for region in rendered.regions[: len(fitted.region_positions)]):
+        needed = len(encoded.input_ids) - len(image_lengths) + sum(image_lengths)
+        raise SampleTooLongError(needed=needed, limit=max_length)
+    return fitted
 
 
 def _expand(

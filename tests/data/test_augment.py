@@ -1,0 +1,135 @@
+"""Augmentation: regions stay on their pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mustela.data.augment import Augmentation, augment
+from mustela.data.record import ImageRef, Record, RegionAnnotation, Turn
+from mustela.errors import ConfigError
+from mustela.regions import Box, Mask, Point, Polygon, Scribble
+
+SIZE = (40, 24)
+BOX = Box(4, 6, 13, 10)
+RED, GREY = (255, 0, 0), (128, 128, 128)
+
+
+def planted() -> Image.Image:
+    """A grey picture with a red rectangle where the box is."""
+    image = Image.new("RGB", SIZE, GREY)
+    image.paste(RED, (4, 6, 13, 10))
+    return image
+
+
+def regions() -> dict[str, RegionAnnotation]:
+    """Regions that lie on the rectangle: all of it, or a part."""
+    mask = Mask.from_array(BOX.raster(SIZE))
+    return {
+        "box": RegionAnnotation(BOX, mask),
+        "mask": RegionAnnotation(mask),
+        "polygon": RegionAnnotation(Polygon((((4, 6), (13, 6), (13, 10), (4, 10)),))),
+        "point": RegionAnnotation(Point(12.5, 6.5)),
+        "scribble": RegionAnnotation(Scribble(((5, 8), (11, 8)), width=2)),
+    }
+
+
+def record(text: str = "What is <bbox_location0>?", **kinds: RegionAnnotation) -> Record:
+    turns = (Turn("user", text, tuple(kinds.values())), Turn("assistant", "a thing"))
+    return Record("r", (ImageRef("a.png", SIZE),), turns)
+
+
+def red(image: Image.Image) -> np.ndarray:
+    return (np.asarray(image) == RED).all(-1)
+
+
+SEEDS = range(12)
+
+
+@pytest.mark.parametrize(
+    "settings", [Augmentation(flip=1.0), Augmentation(turn=1.0), Augmentation(0.5, 0.5)], ids=str
+)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_regions_stay_on_their_pixels(settings, seed):
+    kinds = regions()
+    new, [image] = augment(record(**kinds), [planted()], settings, rng=np.random.default_rng(seed))
+    there = red(image)
+    assert there.sum() == BOX.area(SIZE)
+    assert new.images[0].size_wh == image.size
+    moved = dict(zip(kinds, new.turns[0].regions, strict=True))
+    for name in ("box", "mask", "polygon"):
+        assert np.array_equal(moved[name].region.raster(image.size), there), name
+    assert np.array_equal(moved["box"].mask.raster(image.size), there)
+    x, y = int(moved["point"].region.x), int(moved["point"].region.y)
+    assert there[y, x]
+    scribble = moved["scribble"].region.raster(image.size)
+    assert scribble.any()
+    assert not (scribble & ~there).any()
+
+
+def test_all_turns_and_mirror_images_happen():
+    settings = Augmentation(flip=0.5, turn=0.5)
+    seen = {
+        (image.size, tuple(np.argwhere(red(image))[0]))
+        for seed in range(60)
+        for _, [image] in [augment(record(), [planted()], settings, rng=np.random.default_rng(seed))]
+    }
+    assert len(seen) == 8
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Is it left of the door?", "What is above it?", "the UPPER one", "它的左边是什么？", "Turn clockwise."],
+)
+def test_a_text_of_directions_keeps_its_picture(text):
+    old = record(text, **regions())
+    new, [image] = augment(old, [planted()], Augmentation(1.0, 1.0), rng=np.random.default_rng(0))
+    assert new == old
+    assert np.array_equal(np.asarray(image), np.asarray(planted()))
+
+
+def test_a_text_that_only_looks_like_directions_is_moved():
+    new, _ = augment(
+        record("A copyright notice, overall."),
+        [planted()],
+        Augmentation(flip=1.0),
+        rng=np.random.default_rng(0),
+    )
+    assert new.turns[0].text == "A copyright notice, overall."
+    _, [image] = augment(
+        record("A bright bottle."), [planted()], Augmentation(flip=1.0), rng=np.random.default_rng(0)
+    )
+    assert not np.array_equal(np.asarray(image), np.asarray(planted()))
+
+
+def test_color_changes_pixels_and_nothing_else():
+    old = record(**regions())
+    new, [image] = augment(old, [planted()], Augmentation(color=0.5), rng=np.random.default_rng(1))
+    assert new == old
+    assert not np.array_equal(np.asarray(image), np.asarray(planted()))
+
+
+def test_several_pictures_are_left_alone():
+    old = Record("r", (ImageRef("a.png", SIZE),) * 2, record(**regions()).turns)
+    pictures = [planted(), planted()]
+    assert augment(old, pictures, Augmentation(1.0, 1.0, 1.0), rng=np.random.default_rng(0)) == (
+        old,
+        pictures,
+    )
+
+
+def test_draws_do_not_depend_on_the_text():
+    after = []
+    for text in ("What is it?", "What is left?"):
+        rng = np.random.default_rng(5)
+        augment(record(text), [planted()], Augmentation(0.5, 0.5, 0.1), rng=rng)
+        after.append(rng.random())
+    assert after[0] == after[1]
+
+
+@pytest.mark.parametrize("name", ["flip", "turn", "color"])
+@pytest.mark.parametrize("value", [-0.1, 1.5])
+def test_shares_beyond_0_and_1_are_refused(name, value):
+    with pytest.raises(ConfigError, match=f"augment_{name} is {value}"):
+        Augmentation(**{name: value})
