@@ -585,6 +585,17 @@ def test_no_content_raises(fields: dict[str, object]) -> None:
         assert str(fault)
 
 
+@pytest.mark.parametrize(
+    "fields", [{"id": "half \ud800"}, {"image": "half \ud800.jpg"}, {"image": ["half \ud800.jpg"]}]
+)
+def test_faults_can_be_printed_whatever_they_quote(tmp_path: Path, fields: dict[str, object]) -> None:
+    checked = check_in(tmp_path, raw_record(**fields))
+    assert "text.surrogate" in kinds(checked)
+    assert "half \\ud800" in "\n".join(map(str, checked.faults))
+    for fault in checked.faults:
+        str(fault).encode("utf-8")
+
+
 @pytest.mark.parametrize("raw", [None, 3, "text", [1], True])
 def test_a_record_is_an_object(raw: object) -> None:
     assert "not an object" in only_fault(raw)

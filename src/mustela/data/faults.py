@@ -68,6 +68,13 @@ class FaultLog:
     def _add(
         self, kind: str, severity: Severity, message: str, remedy: str, turn: int | None, field: str
     ) -> None:
+        record_id = _printable(self.record_id)
+        message = _printable(message)
         self.faults.append(
-            Fault(kind, severity, self.file, self.line, self.record_id, turn, field, message, remedy)
+            Fault(kind, severity, self.file, self.line, record_id, turn, field, message, remedy)
         )
+
+
+def _printable(text: str) -> str:
+    """Return a text that can be written as UTF-8; what it says may quote half a surrogate pair."""
+    return text.encode("utf-8", errors="backslashreplace").decode("utf-8")
