@@ -1,0 +1,71 @@
+"""How pictures were fitted, read off what a base's image processor made of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+from transformers import CLIPImageProcessorPil, Qwen2VLImageProcessorPil, SiglipImageProcessorPil
+
+from mustela.data.fitting import fit_classic, fit_of_base
+from mustela.errors import ConfigError
+from mustela.regions import CenterCrop, Identity, Pad, Stretch
+
+RED = (255, 0, 0)
+PLAIN = {"image_mean": [0.0] * 3, "image_std": [1.0] * 3}
+
+
+def picture(size_wh: tuple[int, int]) -> Image.Image:
+    """Black, with a red square of 12 pixels around (50, 34)."""
+    image = Image.new("RGB", size_wh)
+    image.paste(RED, (44, 28, 56, 40))
+    return image
+
+
+def centre_of_red(pixels: np.ndarray) -> np.ndarray:
+    """Return the centre (x, y) of the first channel `(H, W)` by weight."""
+    rows, columns = np.indices(pixels.shape)
+    return np.array([((columns + 0.5) * pixels).sum(), ((rows + 0.5) * pixels).sum()]) / pixels.sum()
+
+
+@pytest.mark.parametrize(
+    ("processor", "size_wh", "kind"),
+    [
+        (CLIPImageProcessorPil(size={"shortest_edge": 48}, crop_size=48, **PLAIN), (96, 64), CenterCrop),
+        (CLIPImageProcessorPil(size={"shortest_edge": 40}, crop_size=32, **PLAIN), (70, 64), CenterCrop),
+        (SiglipImageProcessorPil(size={"height": 32, "width": 32}, **PLAIN), (96, 64), Stretch),
+        (SiglipImageProcessorPil(size={"height": 24, "width": 48}, **PLAIN), (96, 64), Stretch),
+        (SiglipImageProcessorPil(do_resize=False, **PLAIN), (96, 64), Identity),
+    ],
+    ids=["crop", "crop inside", "stretch", "stretch wide", "as it is"],
+)
+def test_points_go_where_the_pixels_went(processor, size_wh, kind):
+    image = picture(size_wh)
+    inputs = processor([image], return_tensors="pt")
+    fit = fit_of_base(processor, inputs, 0, size_wh)
+    assert isinstance(fit, kind)
+    pixels = inputs["pixel_values"][0, 0].numpy().clip(0)
+    assert fit.encoded_wh == pixels.shape[::-1]
+    np.testing.assert_allclose(fit.points([[50, 34]])[0], centre_of_red(pixels), atol=0.3)
+
+
+def test_native_resolution_is_a_stretch_to_the_grid():
+    processor = Qwen2VLImageProcessorPil(patch_size=8, merge_size=2, min_pixels=256, max_pixels=64 * 64)
+    inputs = processor([picture((90, 60)), picture((60, 60))], return_tensors="pt")
+    for index, size in enumerate([(90, 60), (60, 60)]):
+        _, rows, columns = inputs["image_grid_thw"][index].tolist()
+        assert fit_of_base(processor, inputs, index, size) == Stretch(size, (columns * 8, rows * 8))
+
+
+def test_an_unknown_way_is_refused_with_sizes():
+    processor = CLIPImageProcessorPil(size={"shortest_edge": 32}, do_center_crop=False)
+    inputs = processor([picture((96, 64))], return_tensors="pt")
+    with pytest.raises(ConfigError, match=r"96x64 became 48x32\. Set image_aspect_ratio"):
+        fit_of_base(processor, inputs, 0, (96, 64))
+
+
+def test_ways_of_the_classic_composition():
+    assert fit_classic("square_nocrop", (9, 5), (4, 4)) == Stretch((9, 5), (4, 4))
+    assert fit_classic("pad", (9, 5), (4, 4)) == Pad((9, 5), (4, 4))
+    with pytest.raises(ConfigError, match=r"'anyres'\. Choose one of: square_nocrop, pad"):
+        fit_classic("anyres", (9, 5), (4, 4))
