@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,7 +219,7 @@ def qwen(folder: Path, *, regions: RegionSettings = REGIONS) -> Pair:
     base, processor = qwen_base()
     base.save_pretrained(folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mustela.model.build.AutoProcessor.from_pretrained", lambda *_, **__: processor)
+        patch.setattr("mustela.model.build.load_base_processor", lambda *_, **__: processor)
         return Pair(*build_on_base(folder, version="auto", regions=regions))
 
 
@@ -293,3 +294,19 @@ def planted_patch() -> Any:
 @pytest.fixture
 def noise_picture() -> Any:
     return noise
+
+
+@pytest.fixture
+def qwen_folder(tmp_path: Path) -> Path:
+    """A tiny Qwen3-VL as it lies on a disk, with its video part."""
+    base, processor = qwen_base()
+    base.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    file = tmp_path / "processor_config.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content |= {
+        "processor_class": "Qwen3VLProcessor",
+        "video_processor": {"video_processor_type": "Qwen3VLVideoProcessor"},
+    }
+    file.write_text(json.dumps(content), encoding="utf-8")
+    return tmp_path

@@ -7,11 +7,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+from transformers import BlipConfig
+from transformers.utils import is_torchvision_available
 
 from mustela.data.message import Slot
+from mustela.data.processor import MustelaProcessor
 from mustela.data.render import RenderedRegion
-from mustela.errors import ConfigError
+from mustela.errors import ConfigError, MissingExtraError
 from mustela.model import MustelaForConditionalGeneration
+from mustela.model.build import RegionSettings, build_on_base
 from mustela.model.families import family_of
 from mustela.regions import Box, Stretch
 
@@ -77,7 +81,22 @@ def test_saved_and_loaded_is_the_same_to_the_bit(qwen_pair, tmp_path):
 
 
 def test_unknown_bases_are_refused_by_name():
-    from transformers import BlipConfig
-
     with pytest.raises(ConfigError, match=r"bases of type 'blip'.*qwen3_vl"):
         family_of(BlipConfig())
+
+
+@pytest.mark.skipif(is_torchvision_available(), reason="the missing package is there")
+@pytest.mark.filterwarnings("ignore")
+def test_a_processor_that_needs_a_missing_package_names_it(qwen_folder):
+    with pytest.raises(
+        MissingExtraError, match=r"the processor of .* pip install torchvision \(the import said"
+    ):
+        build_on_base(qwen_folder, version="auto", regions=RegionSettings())
+
+
+@pytest.mark.skipif(not is_torchvision_available(), reason="needs torchvision")
+def test_a_ready_base_from_its_folder(qwen_folder, tmp_path):
+    model, processor = build_on_base(qwen_folder, version="auto", regions=RegionSettings())
+    processor.save_pretrained(tmp_path / "saved")
+    assert MustelaProcessor.from_pretrained(tmp_path / "saved").settings == processor.settings
+    assert model.config.base_config.model_type == "qwen3_vl"

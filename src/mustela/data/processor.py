@@ -17,12 +17,11 @@ from transformers.processing_utils import ProcessorMixin
 
 from mustela.constants import REGION_TOKEN
 from mustela.data.fitting import fit_classic, fit_of_base
-from mustela.data.message import Slot
-from mustela.data.prompt import EncodedPrompt, coordinate_digit_weights, encode_prompt, fit_rounds
+from mustela.data.prompt import coordinate_digit_weights, encode_prompt
 from mustela.data.render import Rendered, RenderedRegion
-from mustela.data.rounds import SampleTooLongError
+from mustela.data.slots import check_counts, expand_images, fit_with_regions
 from mustela.data.templates import Template
-from mustela.errors import CheckpointError, CountMismatchError
+from mustela.errors import CheckpointError, MissingExtraError
 from mustela.regions import Transform, sample_points
 
 _BASE_FOLDER = "base_processor"
@@ -113,7 +112,7 @@ class MustelaProcessor:
             RecordError: the sample can't be labelled, or not even its first round fits `max_length`.
             CountMismatchError: pictures or regions and their slots differ in number.
         """
-        _check_counts(rendered, images)
+        check_counts(rendered, images)
         pixels, expansions, transforms = self._encode_images(images)
         prompt = self.template.render(
             rendered.messages,
@@ -129,12 +128,12 @@ class MustelaProcessor:
             region_token=self.settings.region_token or REGION_TOKEN,
         )
         if max_length is not None:
-            encoded = _fit(encoded, rendered, [len(ids) for ids in expansions], max_length)
+            encoded = fit_with_regions(encoded, rendered, [len(ids) for ids in expansions], max_length)
             if len(encoded.image_positions) < len(images):
                 images = images[: len(encoded.image_positions)]
                 pixels, expansions, transforms = self._encode_images(images)
         weights = coordinate_digit_weights(encoded, digit_weights) if digit_weights else None
-        sample = _expand(encoded, expansions, weights)
+        sample = expand_images(encoded, expansions, weights)
         if generation:
             sample.pop("labels")
         sample["num_images"] = torch.tensor(len(images))
@@ -231,55 +230,25 @@ class MustelaProcessor:
         settings = ProcessorSettings(**content["settings"])
         if size is not None:
             settings = replace(settings, resized_image_wh=(int(size[0]), int(size[1])))
-        base = AutoProcessor.from_pretrained(Path(folder) / _BASE_FOLDER, local_files_only=True)
+        base = load_base_processor(Path(folder) / _BASE_FOLDER, local_files_only=True)
         return cls(base, Template.from_json(content["template"]), settings)
 
 
-def _check_counts(rendered: Rendered, images: Sequence[Image.Image]) -> None:
-    """Compare the slots of a conversation with what is to fill them."""
-    for slot, what, given in (
-        (Slot.IMAGE, "images", len(images)),
-        (Slot.REGION, "regions", len(rendered.regions)),
-    ):
-        slots = sum(message.count(slot) for message in rendered.messages)
-        if slots != given:
-            raise CountMismatchError(
-                f'record "{rendered.record_id}": {slots} {slot.value} slots in the text but {given} {what}.'
-            )
-    for region in rendered.regions:
-        if region.image >= len(images):
-            raise CountMismatchError(
-                f'record "{rendered.record_id}": a region lies in image {region.image}, but there are'
-                f" {len(images)} images, counted from 0."
-            )
+def load_base_processor(folder: str | Path, **kwargs: Any) -> Any:
+    """Load the processor of a base.
 
+    Args:
+        folder: folder or name.
+        kwargs: passed to `AutoProcessor.from_pretrained`.
 
-def _fit(
-    encoded: EncodedPrompt, rendered: Rendered, image_lengths: Sequence[int], max_length: int
-) -> EncodedPrompt:
-    """Drop whole last rounds; a region whose picture goes with them makes the sample too long."""
-    fitted = fit_rounds(encoded, image_lengths, max_length=max_length)
-    pictures = len(fitted.image_positions)
-    if any(region.image >= pictures for region in rendered.regions[: len(fitted.region_positions)]):
-        needed = len(encoded.input_ids) - len(image_lengths) + sum(image_lengths)
-        raise SampleTooLongError(needed=needed, limit=max_length)
-    return fitted
-
-
-def _expand(
-    encoded: EncodedPrompt, expansions: Sequence[Sequence[int]], weights: Sequence[float] | None
-) -> dict[str, Tensor]:
-    """Put each picture's ids in the place of its slot; what they add is unsupervised."""
-    ids = np.asarray(encoded.input_ids)
-    labels = np.asarray(encoded.labels)
-    repeats = np.ones(len(ids), dtype=np.int64)
-    places = list(encoded.image_positions)
-    repeats[places] = [len(expansion) for expansion in expansions]
-    expanded = np.repeat(ids, repeats)
-    starts = np.cumsum(repeats) - repeats
-    for place, expansion in zip(places, expansions, strict=True):
-        expanded[starts[place] : starts[place] + len(expansion)] = expansion
-    sample = {"input_ids": torch.from_numpy(expanded), "labels": torch.from_numpy(np.repeat(labels, repeats))}
-    if weights is not None:
-        sample["label_weights"] = torch.from_numpy(np.repeat(np.asarray(weights, dtype=np.float32), repeats))
-    return sample
+    Raises:
+        MissingExtraError: it needs a package that isn't installed.
+    """
+    try:
+        return AutoProcessor.from_pretrained(folder, **kwargs)
+    except ImportError as error:
+        reason = " ".join(str(error).split())
+        raise MissingExtraError(
+            f"the processor of {folder} needs a package that isn't installed; where it also reads videos,"
+            f" that is torchvision: pip install torchvision (the import said: {reason})"
+        ) from error

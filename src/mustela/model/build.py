@@ -14,7 +14,6 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
-    AutoProcessor,
     AutoTokenizer,
     LlavaProcessor,
     PreTrainedConfig,
@@ -23,7 +22,7 @@ from transformers import (
 )
 
 from mustela.constants import IM_END_TOKEN, IM_PATCH_TOKEN, IM_START_TOKEN, IMAGE_PLACEHOLDER, REGION_TOKEN
-from mustela.data.processor import MustelaProcessor, ProcessorSettings
+from mustela.data.processor import MustelaProcessor, ProcessorSettings, load_base_processor
 from mustela.data.templates import get_template
 from mustela.errors import ConfigError
 from mustela.model.classic import (
@@ -155,8 +154,12 @@ def build_on_base(
         dtype: of all weights.
         attn_implementation: attention back-end.
         cache_dir: where downloads go.
+
+    Raises:
+        ConfigError: no family of bases is known for it.
+        MissingExtraError: its processor needs a package that isn't installed.
     """
-    base_processor = AutoProcessor.from_pretrained(base_path, cache_dir=cache_dir)
+    base_processor = load_base_processor(base_path, cache_dir=cache_dir)
     tokenizer = base_processor.tokenizer
     if regions.encoder != "none":
         add_tokens(tokenizer, [REGION_TOKEN])
