@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +107,31 @@ def test_each_picture_is_looked_at_once(folder: Path) -> None:
     assert looked.look("1.jpg") == (8, 6)
     (folder / "1.jpg").unlink()
     assert looked.look("1.jpg") == (8, 6)
+
+
+def test_pictures_are_found_under_a_locale_without_unicode(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode("数据".encode())
+    folder.mkdir()
+    with (folder / os.fsdecode("图 片é.jpg".encode())).open("wb") as file:
+        Image.new("RGB", (8, 6)).save(file, "JPEG")
+    turns = [{"from": "human", "value": "<image>\n找到"}, {"from": "gpt", "value": "羊"}]
+    record = {"id": "é", "image": "数据/图 片é.jpg", "conversations": turns}
+    missing = {**record, "id": "羊", "image": "数据/没有.jpg"}
+    (tmp_path / "x.jsonl").write_text(json.dumps(record) + "\n" + json.dumps(missing), encoding="utf-8")
+    program = (
+        "import sys; from pathlib import Path; from mustela.data.mixture import *;"
+        "from mustela.data.image_folder import locate_image; from mustela.regions import load_image;"
+        "root = Path(sys.argv[1]); sources = make_sources([str(root / 'x.jsonl')]);"
+        "mixture, report = load_mixture(sources, cache_dir=root / 'cache', on_bad_record='skip');"
+        "record, folder = mixture[0]; assert len(mixture) == 1; report.write(root / 'report.json');"
+        "assert load_image(locate_image(record.images[0].path, folder)).size == (8, 6);"
+        "sys.stdout.buffer.write(record.images[0].path.encode('utf-8')); print(report.summary())"
+    )
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout.decode().startswith("数据/图 片é.jpg")
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert report["files"][0]["skipped_ids"] == ["羊"]

@@ -151,9 +151,9 @@ def test_the_path_of_a_file_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_text_and_names_survive_a_locale_without_unicode(tmp_path: Path) -> None:
-    folder = tmp_path / "数据"
+    folder = tmp_path / os.fsdecode("数据".encode())
     folder.mkdir()
-    path = folder / "图 片é.jsonl"
+    path = folder / os.fsdecode("图 片é.jsonl".encode())
     write_records(path, [BOXES])
     program = (
         "import sys; from pathlib import Path; from mustela.data import *;"

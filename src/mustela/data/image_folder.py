@@ -38,6 +38,7 @@ def locate_image(
     if not path or "\0" in path:
         raise ImageError(f"image path {path!r} is empty or holds a zero byte.")
     root = Path(folder)
+    path = _file_name(path)
     if Path(path).is_absolute():
         if not absolute_paths:
             raise ImageError(
@@ -52,6 +53,14 @@ def locate_image(
     if symlinks != "follow":
         _check_links(full, root, relative, symlinks)
     return full
+
+
+def _file_name(text: str) -> str:
+    """Return the name of a file as Python spells it here: under a locale without Unicode, not as its text."""
+    try:
+        return os.fsdecode(text.encode("utf-8", errors="surrogateescape"))
+    except UnicodeEncodeError as error:
+        raise ImageError(f"image path {text!r} holds half a surrogate pair.") from error
 
 
 def _check_links(full: Path, root: Path, relative: str, symlinks: Symlinks) -> None:
