@@ -228,3 +228,29 @@ def test_picture_is_padded_or_stretched(scratch):
             .isfinite()
             .all()
         )
+
+
+CONVOLUTIONAL = {
+    "convnext": {"hidden_sizes": [8, 16, 32], "depths": [1, 1, 1], "num_stages": 3},
+    "convnextv2": {"hidden_sizes": [8, 16, 32], "depths": [1, 1, 1], "num_stages": 3},
+    "resnet": {"hidden_sizes": [8, 16, 32], "depths": [1, 1, 1], "embedding_size": 8, "layer_type": "basic"},
+}
+
+
+@pytest.mark.parametrize("kind", CONVOLUTIONAL)
+def test_a_convolutional_tower(kind, scratch, tmp_path):
+    tower = {"model_type": kind, **CONVOLUTIONAL[kind]}
+    classic = ClassicSettings(image_wh=(64, 64), select_layer=-1)
+    pair = scratch(vision_tower=tower, classic=classic)
+    sample = pair.four()[2]
+    assert int((sample["input_ids"] == pair.processor.image_token_id).sum()) == 16
+    assert pair.model.encode_images(pixel_values=sample["pixel_values"]).grids.size_hw.tolist() == [[4, 4]]
+    pair.model(**pair.batch(pair.four())).loss.backward()
+    assert pair.model.base.model.place.weight.grad.any()
+    check_round_trip(pair, tmp_path, pair.batch(pair.four()))
+
+
+def test_a_convolutional_tower_gives_its_last_map_only(scratch):
+    tower = {"model_type": "resnet", **CONVOLUTIONAL["resnet"]}
+    with pytest.raises(ConfigError, match="mm_vision_select_layer is -2, but the maps"):
+        scratch(vision_tower=tower, classic=ClassicSettings(image_wh=(64, 64), select_layer=-2))

@@ -11,7 +11,6 @@ from transformers import BlipConfig
 from transformers.utils import is_torchvision_available
 
 from mustela.data.message import Slot
-from mustela.data.processor import MustelaProcessor
 from mustela.data.render import RenderedRegion
 from mustela.errors import ConfigError, MissingExtraError
 from mustela.model import MustelaForConditionalGeneration
@@ -92,11 +91,3 @@ def test_a_processor_that_needs_a_missing_package_names_it(qwen_folder):
         MissingExtraError, match=r"the processor of .* pip install torchvision \(the import said"
     ):
         build_on_base(qwen_folder, version="auto", regions=RegionSettings())
-
-
-@pytest.mark.skipif(not is_torchvision_available(), reason="needs torchvision")
-def test_a_ready_base_from_its_folder(qwen_folder, tmp_path):
-    model, processor = build_on_base(qwen_folder, version="auto", regions=RegionSettings())
-    processor.save_pretrained(tmp_path / "saved")
-    assert MustelaProcessor.from_pretrained(tmp_path / "saved").settings == processor.settings
-    assert model.config.base_config.model_type == "qwen3_vl"

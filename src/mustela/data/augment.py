@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageEnhance
@@ -36,9 +36,9 @@ class Augmentation:
     color: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("flip", "turn", "color"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"augment_{name} is {getattr(self, name)}. It is a share from 0 to 1.")
+        for name, share in asdict(self).items():
+            if not 0 <= share <= 1:
+                raise ConfigError(f"augment_{name} is {share}. It is a share from 0 to 1.")
 
 
 def augment(
