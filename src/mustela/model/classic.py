@@ -144,8 +144,8 @@ class ClassicModel(LlavaModel):
         self.is_convolutional = is_convolutional(vision_config)
         if self.is_convolutional and config.vision_feature_layer not in (-1, [-1]):
             raise ConfigError(
-                f"mm_vision_select_layer is {config.vision_feature_layer}, but the maps of a convolutional tower"
-                " differ in size: only the last one, -1, can be read."
+                f"mm_vision_select_layer is {config.vision_feature_layer}, but the maps of a convolutional"
+                " tower differ in size: only the last one, -1, can be read."
             )
         # Convolutional features don't say where they are: a learned embedding of their place does.
         self.place = nn.Embedding(config.image_tokens, hidden_size) if self.is_convolutional else None
