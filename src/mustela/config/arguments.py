@@ -128,7 +128,8 @@ class DataArguments:
         default="random", metadata={"help": "how boxes in questions are shown; random: drawn for every turn"}
     )
     refer_previous_point: bool = field(
-        default=False, metadata={"help": "later turns name a region by the point drawn for it before"}
+        default=False,
+        metadata={"help": "a box that a question mentions twice becomes the same point both times"},
     )
     image_grid_pinpoints: str | None = field(
         default=None, metadata={"help": "tile grids for high-resolution images"}
