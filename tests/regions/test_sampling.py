@@ -29,7 +29,8 @@ def test_points_are_pixel_centres_of_the_region(raster, count, seed):
     assert len(np.unique(points, axis=0)) == min(count, total)
     if total <= count:
         ys, xs = np.nonzero(raster)
-        assert (points[:total] == np.stack([xs, ys], axis=1) + 0.5).all()
+        assert (np.unique(points[:, ::-1], axis=0) == np.stack([ys, xs], axis=1) + 0.5).all()
+    assert (np.diff(rows * raster.shape[1] + columns) >= 0).all()
 
 
 @pytest.mark.parametrize("height", [64, 128, 256, 512, 1024])
