@@ -16,8 +16,8 @@ def sample_points(
     """Return `count` pixel centres of a region as float32 `(count, 2)` rows `(x, y)`.
 
     `raster` is bool `(H, W)`; coordinates are pixels, a pixel's centre is its index plus 0.5. A region of
-    more pixels than `count` gives a subset without repeats; one of fewer gives all its pixels in row-major
-    order, then repeats. With `rng` the choice is random, without it (`None`) always the same and spread
+    more pixels than `count` gives a subset without repeats; one of fewer gives all its pixels and repeats.
+    Points are in row-major order. With `rng` the choice is random, without it (`None`) always the same and spread
     evenly over the region. An empty raster or a `count` below 1 is a `RegionError`.
     """
     if raster.ndim != 2 or raster.dtype != np.bool_:
