@@ -45,7 +45,7 @@ def train_and_ask(encoder: str, seed: int, arguments: argparse.Namespace) -> dic
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
     seconds = time.monotonic() - began
     right: dict[str, list[float]] = {}
-    for prediction in read_predictions(run / "predictions.jsonl"):
+    for prediction in read_predictions(run / "predictions.jsonl").values():
         kind = type(prediction.question_regions[0]).__name__.lower()
         hit = float(prediction.text.strip().lower() == prediction.reference.strip().lower())
         right.setdefault(kind, []).append(hit)

@@ -33,7 +33,7 @@ def caption(draw: ImageDraw.ImageDraw, text: str, at: tuple[int, int], *, width:
 
 def main(run: Path, images: Path, out: Path) -> None:
     """Draw one answer of each kind, from different pictures, in two rows of four."""
-    predictions = read_predictions(run / "predictions.jsonl")
+    predictions = list(read_predictions(run / "predictions.jsonl").values())
     used: set[str] = set()
     chosen = []
     for kind in KINDS:
