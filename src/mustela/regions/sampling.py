@@ -17,8 +17,8 @@ def sample_points(
 
     `raster` is bool `(H, W)`; coordinates are pixels, a pixel's centre is its index plus 0.5. A region of
     more pixels than `count` gives a subset without repeats; one of fewer gives all its pixels and repeats.
-    Points are in row-major order. With `rng` the choice is random, without it (`None`) always the same and spread
-    evenly over the region. An empty raster or a `count` below 1 is a `RegionError`.
+    Points are in row-major order. With `rng` the choice is random, without it (`None`) always the same and
+    spread evenly over the region. An empty raster or a `count` below 1 is a `RegionError`.
     """
     if raster.ndim != 2 or raster.dtype != np.bool_:
         raise RegionError(f"a raster is a bool array (H, W), got {raster.dtype} of shape {raster.shape}.")
