@@ -11,6 +11,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from mustela.data.augment import Augmentation
+from mustela.data.check import CheckOptions
 from mustela.data.collator import Collator
 from mustela.data.dataset import RecordDataset
 from mustela.data.record import ImageRef, Record, RegionAnnotation, Turn
@@ -126,6 +127,16 @@ def test_a_bad_image_is_an_error_that_names_record_and_file(dataset):
 def test_a_path_that_leaves_the_folder_is_an_error(dataset):
     with pytest.raises(ImageError, match="leaves the image folder"):
         dataset("../0")[0]
+
+
+def test_what_the_checks_allow_is_read_and_what_they_refuse_is_not(dataset, folder):
+    elsewhere = str(folder / "0")
+    with pytest.raises(ImageError, match="absolute"):
+        dataset(elsewhere)[0]
+    allowed = dataset(elsewhere, checks=CheckOptions(absolute_paths=True))[0]
+    assert torch.equal(allowed["pixel_values"], dataset("0")[0]["pixel_values"])
+    with pytest.raises(ImageError, match=r'record "0": .*1000'):
+        dataset("0", checks=CheckOptions(max_image_pixels=1000))[0]
 
 
 def test_a_record_that_is_too_long_is_replaced_and_counted_by_name(dataset, caplog):

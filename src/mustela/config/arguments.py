@@ -152,6 +152,13 @@ class DataArguments:
         default="size", metadata={"help": "how closely pictures are looked at before training"}
     )
     absolute_paths: bool = field(default=False, metadata={"help": "allow absolute image paths in records"})
+    symlinks: Literal["follow", "inside", "refuse"] = field(
+        default="follow",
+        metadata={"help": "links in the image folder: follow all, only those that stay inside, or none"},
+    )
+    max_image_pixels: int = field(
+        default=89_478_485, metadata={"help": "refuse pictures of more pixels (width x height)"}
+    )
     data_cache_dir: str | None = field(
         default=None, metadata={"help": "folder of the memory-mapped tables made from record files"}
     )

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mustela.data.augment import Augmentation, augment
+from mustela.data.check import CheckOptions
 from mustela.data.image_folder import locate_image
 from mustela.data.processor import DigitWeights, MustelaProcessor
 from mustela.data.record import Record
@@ -46,6 +47,7 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
         digit_weights: see `MustelaProcessor.encode`.
         augmentation: changes pictures and regions together; None for none.
         on_bad_image: `skip` puts the next record in the place of one whose picture can't be read.
+        checks: which image paths and sizes are allowed, as when the records were checked.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
         digit_weights: DigitWeights | None = None,
         augmentation: Augmentation | None = None,
         on_bad_image: Literal["error", "skip"] = "error",
+        checks: CheckOptions | None = None,
     ) -> None:
         self.source = source
         self.processor = processor
@@ -70,6 +73,7 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
         self.digit_weights = digit_weights
         self.augmentation = augmentation
         self.on_bad_image = on_bad_image
+        self.checks = checks or CheckOptions()
         self.epoch = 0
         # In shared memory, so that what workers skip is counted here.
         self._skipped = torch.zeros(len(_KINDS), dtype=torch.long).share_memory_()
@@ -111,7 +115,7 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
         """
         record, folder = self.source[index]
         rng = sample_rng(self.seed, self.epoch, index)
-        images = read_images(record, folder)
+        images = read_images(record, folder, checks=self.checks)
         if self.augmentation is not None and self.train:
             record, images = augment(record, images, self.augmentation, rng=rng)
         rendered = render(record, self.options, sizes_wh=[image.size for image in images], rng=rng)
@@ -133,13 +137,22 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
         logger.warning("Skipped: %s", reason)
 
 
-def read_images(record: Record, folder: Path | None) -> list[Image.Image]:
+def read_images(
+    record: Record, folder: Path | None, *, checks: CheckOptions | None = None
+) -> list[Image.Image]:
     """Open a record's pictures as RGB.
 
     Raises:
         ImageError: a picture is missing or broken, or its path leaves the folder; names the record.
     """
     try:
-        return [load_image(locate_image(image.path, folder or Path())) for image in record.images]
+        checks = checks or CheckOptions()
+        paths = [
+            locate_image(
+                image.path, folder or Path(), absolute_paths=checks.absolute_paths, symlinks=checks.symlinks
+            )
+            for image in record.images
+        ]
+        return [load_image(path, max_pixels=checks.max_image_pixels) for path in paths]
     except ImageError as error:
         raise ImageError(f'record "{record.id}": {error}') from error

@@ -70,6 +70,7 @@ class StageData:
             digit_weights=_digit_weights(data),
             augmentation=augmentation if augmentation != Augmentation() else None,
             on_bad_image=data.on_bad_image,
+            checks=check_options(data),
         )
 
     def held_out(self, processor: MustelaProcessor, training: TrainingArguments) -> Subset[Any] | None:
@@ -85,6 +86,7 @@ class StageData:
             train=False,
             max_length=training.model_max_length,
             on_bad_image=self.arguments.on_bad_image,
+            checks=check_options(self.arguments),
         )
         count = min(self.arguments.eval_records, len(source))
         return Subset(dataset, [number * len(source) // count for number in range(count)])
@@ -159,6 +161,8 @@ def check_options(data: DataArguments) -> CheckOptions:
         size_policy=data.size_policy,
         images=data.check_images,
         absolute_paths=data.absolute_paths,
+        symlinks=data.symlinks,
+        max_image_pixels=data.max_image_pixels,
     )
 
 
