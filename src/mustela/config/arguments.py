@@ -132,7 +132,7 @@ class DataArguments:
         metadata={"help": "a box that a question mentions twice becomes the same point both times"},
     )
     image_grid_pinpoints: str | None = field(
-        default=None, metadata={"help": "tile grids for high-resolution images"}
+        default=None, metadata={"help": "tile grids for high-resolution images (not supported yet: an error)"}
     )
 
     box_format: Literal["xyxy", "xywh", "norm1", "norm1000"] = field(

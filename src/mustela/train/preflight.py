@@ -95,6 +95,8 @@ def check_training(training: TrainingArguments, *, data: DataArguments) -> None:
         raise ConfigError("lora_enable: adapters are not supported yet. Leave it out to train the weights.")
     if training.bits in (4, 8):
         raise ConfigError(f"bits {training.bits}: quantised training is not supported yet. Leave it at 16.")
+    if data.image_grid_pinpoints is not None:
+        raise ConfigError("image_grid_pinpoints: tiled pictures are not supported yet. Leave it out.")
     if training.eval_strategy != "no" and not data.eval_data_path:
         raise ConfigError("--eval_strategy needs held-out records: give --eval_data_path FILE.")
     if training.remove_unused_columns:
