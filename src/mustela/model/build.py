@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
-    AutoModel,
-    AutoModelForCausalLM,
     AutoModelForImageTextToText,
     AutoTokenizer,
     LlavaProcessor,
@@ -25,18 +22,20 @@ from mustela.constants import IM_END_TOKEN, IM_PATCH_TOKEN, IM_START_TOKEN, IMAG
 from mustela.data.processor import MustelaProcessor, ProcessorSettings, load_base_processor
 from mustela.data.templates import get_template
 from mustela.errors import ConfigError
+from mustela.model.assembly import assemble, load_parts, make_room
 from mustela.model.classic import (
     ClassicConfig,
     ClassicForConditionalGeneration,
-    ClassicModel,
     is_convolutional,
     patch_size,
     prefix_tokens,
 )
 from mustela.model.modeling import MustelaForConditionalGeneration
+from mustela.model.origin import origin_of
+from mustela.model.quantisation import Quantisation, loading_options, mark_quantised
 from mustela.model.settings import ClassicSettings, RegionSettings
 from mustela.model.tokens import add_tokens, added_tokens, control_strings, token_id, train_tokenizer
-from mustela.model.wrapping import without_numbers, wrap
+from mustela.model.wrapping import wrap
 
 __all__ = [
     "ClassicSettings",
@@ -90,6 +89,8 @@ def build_classic(
     regions: RegionSettings,
     classic: ClassicSettings,
     dtype: torch.dtype = torch.float32,
+    quantisation: Quantisation | None = None,
+    device: str | torch.device = "cpu",
     attn_implementation: str | None = None,
     cache_dir: str | None = None,
 ) -> tuple[MustelaForConditionalGeneration, MustelaProcessor]:
@@ -102,38 +103,40 @@ def build_classic(
         regions: the region encoder.
         classic: the composition.
         dtype: of all weights.
+        quantisation: of the language model, or None.
+        device: where quantised layers go; all others go to the CPU.
         attn_implementation: attention back-end of both.
         cache_dir: where downloads go.
     """
     shared: dict[str, Any] = {"cache_dir": cache_dir}
-    weights = {"dtype": dtype, "attn_implementation": attn_implementation, **shared}
     tokenizer: Any = AutoTokenizer.from_pretrained(language_model, **shared)
     patch = IM_PATCH_TOKEN if classic.use_im_patch_token else None
     region = REGION_TOKEN if regions.encoder != "none" else None
     add_tokens(tokenizer, added_tokens(region=region, patch=patch, marks=_marks(classic)))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
-    lm = AutoModelForCausalLM.from_pretrained(language_model, **weights)
-    _make_room(lm, tokenizer)
-    vision_config = AutoConfig.from_pretrained(vision_tower, **shared)
-    if "vision_config" in vision_config.sub_configs:
-        vision_config = vision_config.vision_config
-    tower = AutoModel.from_pretrained(vision_tower, config=vision_config, **weights)
-    config = _classic_config(lm.config, vision_config, tokenizer, classic)
-    base: ClassicForConditionalGeneration = without_numbers(ClassicForConditionalGeneration, config)
-    base.model.vision_tower = tower
-    base.model.language_model = lm.base_model
-    base.lm_head = lm.get_output_embeddings()
-    base.model.multi_modal_projector = _fresh_projector(config).to(dtype)
-    if base.model.place is not None:
-        base.model.place = nn.Embedding(
-            base.model.place.num_embeddings, base.model.place.embedding_dim, dtype=dtype
-        )
-    base.generation_config = lm.generation_config
+    lm, tower = load_parts(
+        language_model,
+        vision_tower,
+        quantisation=quantisation,
+        device=device,
+        dtype=dtype,
+        attn_implementation=attn_implementation,
+        **shared,
+    )
+    rows = make_room(lm, len(tokenizer))
+    config = _classic_config(lm.config, tower.config, tokenizer, classic)
+    base = assemble(config, lm, tower, dtype=dtype)
     image_processor = AutoImageProcessor.from_pretrained(vision_tower, **shared)
     image_processor.do_resize = False
     image_processor.do_center_crop = False
-    return _finish(base, tokenizer, image_processor, version=version, regions=regions, classic=classic)
+    model, processor = _finish(
+        base, tokenizer, image_processor, version=version, regions=regions, classic=classic
+    )
+    if quantisation is not None:
+        mark_quantised(model, lm)
+    model.origin = origin_of(model, "classic", language_model, vision_tower, rows=rows)
+    return model, processor
 
 
 def build_on_base(
@@ -142,6 +145,8 @@ def build_on_base(
     version: str,
     regions: RegionSettings,
     dtype: torch.dtype = torch.float32,
+    quantisation: Quantisation | None = None,
+    device: str | torch.device = "cpu",
     attn_implementation: str | None = None,
     cache_dir: str | None = None,
 ) -> tuple[MustelaForConditionalGeneration, MustelaProcessor]:
@@ -152,6 +157,8 @@ def build_on_base(
         version: template; `auto` is the one that the model was trained with.
         regions: the region encoder.
         dtype: of all weights.
+        quantisation: of the language model, or None.
+        device: where a quantised model goes; any other goes to the CPU.
         attn_implementation: attention back-end.
         cache_dir: where downloads go.
 
@@ -164,10 +171,17 @@ def build_on_base(
     if regions.encoder != "none":
         add_tokens(tokenizer, [REGION_TOKEN])
     base = AutoModelForImageTextToText.from_pretrained(
-        base_path, dtype=dtype, attn_implementation=attn_implementation, cache_dir=cache_dir
+        base_path,
+        dtype=dtype,
+        attn_implementation=attn_implementation,
+        cache_dir=cache_dir,
+        **loading_options(quantisation, device=device),
     )
-    _make_room(base, tokenizer)
+    rows = make_room(base, len(tokenizer))
     model = wrap(base, tokenizer, regions)
+    if quantisation is not None:
+        mark_quantised(model, base)
+    model.origin = origin_of(model, "ready", base_path, None, rows=rows)
     settings = ProcessorSettings(
         region_token=REGION_TOKEN if regions.encoder != "none" else None,
         region_points=regions.points,
@@ -180,12 +194,6 @@ def build_on_base(
         chat_template=base_processor.chat_template if version == "auto" else None,
     )
     return model, MustelaProcessor(base_processor, template, settings)
-
-
-def _make_room(model: Any, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Give every token a row in the embeddings; rows beyond the tokenizer, as many models have, stay."""
-    if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
-        model.resize_token_embeddings(len(tokenizer))
 
 
 def _marks(classic: ClassicSettings) -> tuple[str, ...]:
@@ -234,19 +242,6 @@ def _classic_config(
         projector_type=classic.projector_type,
         tie_word_embeddings=text_config.tie_word_embeddings,
     )
-
-
-def _fresh_projector(config: ClassicConfig) -> nn.Module:
-    small = ClassicConfig(
-        **{**config.to_dict(), "text_config": config.text_config, "vision_config": config.vision_config}
-    )
-    with torch.device("meta"):
-        projector = ClassicModel(small).multi_modal_projector
-    projector = projector.to_empty(device="cpu")
-    for module in projector.modules():
-        if isinstance(module, nn.Linear):
-            module.reset_parameters()
-    return projector
 
 
 def _finish(

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from mustela.errors import ConfigError, CountMismatchError
-from mustela.model.classic import ClassicModel
+from mustela.model.classic import ClassicConfig, ClassicModel
 from mustela.model.grids import FeatureGrids
 
 
@@ -27,6 +27,7 @@ class Family:
         position_inputs: those of them, and further ones, that the base's forward needs beside encoded images.
         channels: channels of the grid, from the base's configuration.
         grids: the grids, from the base's inner model, its vision outputs and the image inputs.
+        blank: the image inputs of a small black picture, from the base's configuration.
         tested: what the tests cover.
     """
 
@@ -34,6 +35,7 @@ class Family:
     position_inputs: tuple[str, ...]
     channels: Callable[[Any], int]
     grids: Callable[[Any, Any, Mapping[str, Tensor]], FeatureGrids]
+    blank: Callable[[Any], dict[str, Tensor]]
     tested: str
 
 
@@ -55,12 +57,28 @@ def _qwen3_vl_grids(model: Any, outputs: Any, inputs: Mapping[str, Tensor]) -> F
     return FeatureGrids.from_list(grids)
 
 
+def _classic_blank(config: ClassicConfig) -> dict[str, Tensor]:
+    vision: Any = config.vision_config
+    return {"pixel_values": torch.zeros(1, vision.num_channels, vision.image_size, vision.image_size)}
+
+
+def _qwen3_vl_blank(config: Any) -> dict[str, Tensor]:
+    vision = config.vision_config
+    side = vision.spatial_merge_size
+    numbers = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
+    return {
+        "pixel_values": torch.zeros(side * side, numbers),
+        "image_grid_thw": torch.tensor([[1, side, side]]),
+    }
+
+
 FAMILIES: dict[str, Family] = {
     "mustela_classic": Family(
         image_inputs=("pixel_values",),
         position_inputs=(),
         channels=lambda config: config.layer_width,
         grids=_classic_grids,
+        blank=_classic_blank,
         tested="CLIP, SigLIP and DINOv2 towers with Llama, Qwen3 and Gemma language models",
     ),
     "qwen3_vl": Family(
@@ -68,6 +86,7 @@ FAMILIES: dict[str, Family] = {
         position_inputs=("image_grid_thw", "mm_token_type_ids"),
         channels=lambda config: config.vision_config.hidden_size,
         grids=_qwen3_vl_grids,
+        blank=_qwen3_vl_blank,
         tested="tiny Qwen3-VL, native resolution",
     ),
 }

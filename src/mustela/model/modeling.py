@@ -6,10 +6,11 @@ Shape legend: B samples, T tokens, V vocabulary, D width of the language model, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional
 from transformers import AutoModelForImageTextToText, GenerationMixin, PreTrainedModel
 from transformers.utils.generic import ModelOutput
@@ -20,7 +21,12 @@ from mustela.model.configuration import MustelaConfig
 from mustela.model.families import ImageFeatures, check_image_tokens, encode_images, family_of
 from mustela.model.grids import FeatureGrids
 from mustela.model.injection import head_only_at, region_embeddings, region_rows
+from mustela.model.parts import part_of
 from mustela.model.region_encoders import RegionEncoder, build_region_encoder
+
+if TYPE_CHECKING:
+    from mustela.model.adapter import Adapter
+    from mustela.model.origin import Origin
 
 
 @dataclass
@@ -69,6 +75,10 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
 
     The base stays as it is: its pictures are encoded once, region features are read from them and put in the
     place of the region tokens' embeddings, and the base runs with both.
+
+    Attributes:
+        origin: the base that its weights were loaded from; None for a model from nothing.
+        adapter: what was trained on that base, where low-rank adapters are in it.
     """
 
     config: MustelaConfig
@@ -81,9 +91,12 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
     _supports_sdpa = True
     _supports_flex_attn = True
     _supports_attention_backend = True
+    is_quantized = False
 
     def __init__(self, config: MustelaConfig) -> None:
         super().__init__(config)
+        self.origin: Origin | None = None
+        self.adapter: Adapter | None = None
         self.family = family_of(config.base_config)  # type: ignore[arg-type]
         self.base = AutoModelForImageTextToText.from_config(config.base_config)
         self.region_encoder: RegionEncoder | None = build_region_encoder(
@@ -92,6 +105,41 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             hidden_size=config.get_text_config().hidden_size,
         )
         self.post_init()
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls, pretrained_model_name_or_path: str | Path, *args: Any, **kwargs: Any
+    ) -> MustelaForConditionalGeneration:
+        """Load a model's folder, or an adapter's folder together with its base.
+
+        Args:
+            pretrained_model_name_or_path: the folder; what it is, is read from its files.
+            args: passed on.
+            kwargs: those of transformers; for adapters also those of `mustela.model.load_adapter`.
+        """
+        from mustela.model.adapter import is_adapter
+        from mustela.model.adapter_loading import load_adapter
+
+        if is_adapter(pretrained_model_name_or_path):
+            kwargs.pop("config", None)
+            return load_adapter(pretrained_model_name_or_path, **kwargs)
+        model: Any = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        return model
+
+    def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        """Write the model, or only its adapter where it has one.
+
+        Args:
+            save_directory: the folder.
+            args: passed on, for a whole model.
+            kwargs: those of transformers, for a whole model.
+        """
+        if self.adapter is None:
+            super().save_pretrained(save_directory, *args, **kwargs)
+            return
+        from mustela.model.adapter import write_adapter
+
+        write_adapter(self, Path(save_directory))
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the base's input embedding."""
@@ -133,7 +181,6 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         Raises:
             CountMismatchError: a region's picture doesn't exist, or the two counts of regions differ.
         """
-        weight: Any = self.get_input_embeddings().weight
         count = 0 if points_RP2 is None else points_RP2.shape[0]
         if count and (image_R is None or image_R.shape[0] != count):
             given = 0 if image_R is None else image_R.shape[0]
@@ -146,7 +193,7 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 f"A region lies in image {int(image_R.max())}, but the batch has {pictures} images."  # type: ignore[union-attr]
             )
         if self.region_encoder is None:
-            return weight.new_zeros(0, self.config.get_text_config().hidden_size)
+            return torch.zeros(0, self.config.get_text_config().hidden_size, device=self.device)
         if images is None:
             parameter = next(self.region_encoder.parameters())
             grids = FeatureGrids.empty(self.family.channels(self.config.base_config), parameter)
@@ -176,6 +223,32 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         rows = region_rows(input_ids, self.config.region_token_id, count)
         return rows, region_features, inputs
 
+    def _waits_for_pictures(self) -> bool:
+        """Say whether a batch without pictures must run the vision part nevertheless.
+
+        It must where that part learns, and where other processes may be running it: engines that share out
+        weights or gradients wait for every process.
+        """
+        if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
+            return True
+        return self.training and any(
+            parameter.requires_grad
+            for name, parameter in self.named_parameters()
+            if part_of(name) in ("vision_tower", "projector")
+        )
+
+    def _blank_picture(self) -> Tensor:
+        """Encode a black picture: a scalar to be added to the features of no region.
+
+        As there are none, it adds exactly nothing, and gives all that it ran through gradients of zero.
+        """
+        inputs = {
+            name: tensor.to(self.device) for name, tensor in self.family.blank(self.config.base_config).items()
+        }
+        features = self.encode_images(**inputs)
+        outputs = [*features.outputs.pooler_output, *features.outputs.get("deepstack_features", ())]
+        return sum((output.sum() for output in outputs), features.grids.table.sum())
+
     def forward(
         self,
         input_ids: Tensor,
@@ -201,6 +274,8 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             CountMismatchError: numbers of region tokens, regions or images disagree.
         """
         rows, region_features, inputs = self._prepare(input_ids, inputs)
+        if inputs.get("mm_encoder_outputs") is None and self._waits_for_pictures():
+            region_features = region_features + self._blank_picture()
         with region_embeddings(self.get_input_embeddings(), rows, region_features):
             if labels is None:
                 outputs = self.base(input_ids=input_ids, attention_mask=attention_mask, **inputs)

@@ -6,8 +6,6 @@ from typing import Literal
 
 from torch import nn
 
-from mustela.model.modeling import MustelaForConditionalGeneration
-
 Part = Literal["vision_tower", "projector", "region_encoder", "language_model"]
 PARTS: tuple[Part, ...] = ("vision_tower", "projector", "region_encoder", "language_model")
 
@@ -31,8 +29,8 @@ def part_of(name: str) -> Part:
     return "language_model"
 
 
-def parts(model: MustelaForConditionalGeneration) -> dict[Part, dict[str, nn.Parameter]]:
-    """Return the parameters of each part by name; every parameter is in exactly one."""
+def parts(model: nn.Module) -> dict[Part, dict[str, nn.Parameter]]:
+    """Return the parameters of each part of a mustela model by name; every parameter is in exactly one."""
     found: dict[Part, dict[str, nn.Parameter]] = {part: {} for part in PARTS}
     for name, parameter in model.named_parameters():
         found[part_of(name)][name] = parameter

@@ -36,6 +36,14 @@ def wrap(
         region_sub_points=list(regions.sub_points),
         region_neighbors=regions.neighbors,
     )
+    model = wrap_as(base, config)
+    model.generation_config.eos_token_id = _end_ids(model.generation_config.eos_token_id, tokenizer)
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return model
+
+
+def wrap_as(base: PreTrainedModel, config: MustelaConfig) -> MustelaForConditionalGeneration:
+    """Put a base into a mustela model of a given configuration, with a fresh region encoder."""
     model: MustelaForConditionalGeneration = without_numbers(MustelaForConditionalGeneration, config)
     model.base = base
     model.region_encoder = build_region_encoder(
@@ -46,8 +54,6 @@ def wrap(
     if model.region_encoder is not None:
         model.region_encoder.to(dtype=base.dtype)
     model.generation_config = base.generation_config
-    model.generation_config.eos_token_id = _end_ids(model.generation_config.eos_token_id, tokenizer)
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model
 
 
