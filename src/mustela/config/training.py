@@ -35,18 +35,48 @@ class TrainingArguments(transformers.TrainingArguments):
     model_max_length: int = field(
         default=512, metadata={"help": "longest sequence in tokens, images included"}
     )
-    double_quant: bool = field(default=True, metadata={"help": "compress the quantisation constants too"})
-    quant_type: Literal["fp4", "nf4"] = field(default="nf4", metadata={"help": "kind of 4-bit numbers"})
-    bits: Literal[4, 8, 16, 32] = field(default=16, metadata={"help": "bits of the base weights"})
+    double_quant: bool = field(
+        default=True, metadata={"help": "with bits 4: compress the quantisation constants too"}
+    )
+    quant_type: Literal["fp4", "nf4"] = field(
+        default="nf4", metadata={"help": "with bits 4: kind of the numbers"}
+    )
+    bits: Literal[4, 8, 16, 32] = field(
+        default=16,
+        metadata={
+            "help": "with lora_enable: bits of the frozen weights; 16 needs --bf16 or --fp16, else they are 32"
+        },
+    )
     lora_enable: bool = field(
         default=False, metadata={"help": "train low-rank adapters instead of the language model"}
     )
     lora_r: int = field(default=64, metadata={"help": "rank of the adapters"})
     lora_alpha: int = field(default=16, metadata={"help": "scale of the adapters"})
     lora_dropout: float = field(default=0.05, metadata={"help": "dropout in front of the adapters"})
-    lora_weight_path: str = field(default="", metadata={"help": "adapters to start from"})
+    lora_weight_path: str = field(
+        default="", metadata={"help": "folder of an adapter to go on from, on the base of model_name_or_path"}
+    )
     lora_bias: Literal["none", "all", "lora_only"] = field(
-        default="none", metadata={"help": "which biases train with the adapters"}
+        default="none",
+        metadata={"help": "biases of the language model that train too: none, all, those under adapters"},
+    )
+
+    lora_target_modules: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "layers that get adapters, as patterns for the end of a name (q_proj); unset: all linear "
+            "layers of the language model"
+        },
+    )
+    lora_use_dora: bool = field(default=False, metadata={"help": "DoRA: learn the length of columns too"})
+    lora_use_rslora: bool = field(
+        default=False, metadata={"help": "scale adapters by the square root of the rank (rsLoRA)"}
+    )
+    lora_init: Literal["default", "pissa", "pissa_fast"] = field(
+        default="default",
+        metadata={
+            "help": "first values of adapters; pissa: the weights' main directions; pissa_fast: roughly"
+        },
     )
 
     vision_tower_lr: float | None = field(

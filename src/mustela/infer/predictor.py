@@ -81,13 +81,22 @@ class Predictor:
 
     @classmethod
     def from_pretrained(
-        cls, path: str | Path, *, device: str | torch.device | None = None, dtype: torch.dtype = torch.float32
+        cls,
+        path: str | Path,
+        *,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype = torch.float32,
+        **options: Any,
     ) -> Predictor:
-        """Load a model's or a run's folder, or a model that comes with mustela by its name.
+        """Load the folder of a model, an adapter or a run, or a model that comes with mustela by its name.
 
-        See `load_model`.
+        Args:
+            path: folder or name.
+            device: where to put it; None: an accelerator if there is one, else the CPU.
+            dtype: of its weights.
+            options: further arguments of `load_model`, such as an adapter's `base`.
         """
-        model, processor = load_model(path, device=device, dtype=dtype)
+        model, processor = load_model(path, device=device, dtype=dtype, **options)
         return cls(model, processor)
 
     def set_image(self, image: ImageInput) -> None:

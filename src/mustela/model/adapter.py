@@ -126,25 +126,48 @@ def write_adapter(
     adapter = model.adapter
     if adapter is None:
         raise CheckpointError("The model has no adapter to save; save_pretrained writes it as a whole.")
-    tensors = {}
-    for short, tensor in adapter_tensors(model, adapter, state_dict=state_dict, name=name).items():
+    tensors = adapter_tensors(model, adapter, state_dict=state_dict, name=name)
+    write_adapter_files(model, adapter, tensors, folder, dtype=dtype)
+
+
+def write_adapter_files(
+    model: MustelaForConditionalGeneration,
+    adapter: Adapter,
+    tensors: Mapping[str, Tensor],
+    folder: Path,
+    *,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write an adapter's folder.
+
+    Args:
+        model: for its configuration.
+        adapter: description; the shapes are those of `tensors`.
+        tensors: from `adapter_tensors`.
+        folder: made if it isn't there.
+        dtype: of the saved numbers; None: as they are.
+
+    Raises:
+        CheckpointError: a tensor is empty (naming it): sharded, not gathered.
+    """
+    saved = {}
+    for name, tensor in tensors.items():
         if tensor.numel() == 0:
             raise CheckpointError(
-                f"{short} is empty here: it is sharded over processes and was not gathered before saving."
+                f"{name} is empty here: it is sharded over processes and was not gathered before saving."
             )
-        tensors[short] = tensor.detach().to("cpu", dtype or tensor.dtype).contiguous().clone()
+        saved[name] = tensor.detach().to("cpu", dtype or tensor.dtype).contiguous().clone()
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, folder / TENSORS_FILE, metadata={"format": "pt"})
+    save_file(saved, folder / TENSORS_FILE, metadata={"format": "pt"})
     content = {
         "format": _FORMAT,
         "base": adapter.origin.to_json(folder),
         "lora": adapter.lora.to_json(),
         "quantisation": None if adapter.quantisation is None else adapter.quantisation.to_json(),
-        "tensors": {name: list(tensor.shape) for name, tensor in tensors.items()},
+        "tensors": {name: list(tensor.shape) for name, tensor in saved.items()},
     }
-    (folder / ADAPTER_FILE).write_text(
-        json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    (folder / ADAPTER_FILE).write_text(text, encoding="utf-8")
     model.config.save_pretrained(folder)
     model.generation_config.save_pretrained(folder)
 
@@ -176,11 +199,7 @@ def held_names(model: MustelaForConditionalGeneration, adapter: Adapter) -> list
         full
         for full, parameter in model.named_parameters()
         if not is_lora(full)
-        and (
-            parameter.requires_grad
-            or plain_name(full) in adapter.shapes
-            or part_of(full) in _ALWAYS_HELD
-        )
+        and (parameter.requires_grad or plain_name(full) in adapter.shapes or part_of(full) in _ALWAYS_HELD)
     ]
 
 

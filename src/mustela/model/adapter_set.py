@@ -64,10 +64,18 @@ class AdapterSet:
         for name in folders:
             self._check_same(first, name, configs)
         origin = located(
-            self._adapters[first].origin, base=base, base_vision_tower=base_vision_tower, who=str(paths[first])
+            self._adapters[first].origin,
+            base=base,
+            base_vision_tower=base_vision_tower,
+            who=str(paths[first]),
         )
         model = load_base(
-            origin, configs[first], dtype=dtype, quantisation=quantisation, device=device, who=str(paths[first])
+            origin,
+            configs[first],
+            dtype=dtype,
+            quantisation=quantisation,
+            device=device,
+            who=str(paths[first]),
         )
         tensors = {name: read_adapter_tensors(path, self._adapters[name]) for name, path in paths.items()}
         self._tensors = {

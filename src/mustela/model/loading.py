@@ -64,7 +64,9 @@ def load_model(
             " To give regions to another model, train with --model_name_or_path."
         )
     if device is None:
-        device = (torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None) or "cpu"
+        device = (
+            torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        ) or "cpu"
     if is_adapter(folder):
         model = load_adapter(
             folder,
@@ -83,7 +85,9 @@ def load_model(
         if quantisation is not None:
             mark_quantised(model, model)
         rows = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[union-attr, arg-type]
-        model.origin = origin_of(model, "mustela", path if path in packaged_models() else folder, None, rows=rows)
+        model.origin = origin_of(
+            model, "mustela", path if path in packaged_models() else folder, None, rows=rows
+        )
     return model.to(device).eval(), MustelaProcessor.from_pretrained(folder)  # type: ignore[arg-type]
 
 

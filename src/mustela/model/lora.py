@@ -83,7 +83,9 @@ def choose_targets(model: MustelaForConditionalGeneration, patterns: Sequence[st
         try:
             end, whole = re.compile(rf"(?:.*\.)?(?:{pattern})"), re.compile(pattern)
         except re.error as error:
-            raise ConfigError(f"lora_target_modules: {pattern!r} is no regular expression ({error}).") from None
+            raise ConfigError(
+                f"lora_target_modules: {pattern!r} is no regular expression ({error})."
+            ) from None
         inside = set(language)
         found = [name for name in layers if (end if name in inside else whole).fullmatch(name)]
         if not found:
@@ -114,7 +116,9 @@ def attach_lora(
     tied = bool(model.base.config.tie_word_embeddings)
     names = {module: path for path, module in model.named_modules()}
     if tied and names.get(head) in settings.targets:
-        raise ConfigError("lora_target_modules: the head shares its weights with the embeddings; leave it out.")
+        raise ConfigError(
+            "lora_target_modules: the head shares its weights with the embeddings; leave it out."
+        )
     if not settings.targets:
         raise ConfigError("lora_enable: the model has no linear layer that adapters could be put into.")
     config = LoraConfig(
@@ -181,7 +185,9 @@ def merge_lora(model: MustelaForConditionalGeneration) -> None:
         elif isinstance(module, LoraLayer):
             layer: Any = module.get_base_layer()
             if not layer.weight.is_floating_point():
-                raise CheckpointError(f"{path} is quantised: adapters are merged into full-precision weights.")
+                raise CheckpointError(
+                    f"{path} is quantised: adapters are merged into full-precision weights."
+                )
             dtype = layer.weight.dtype
             layer.weight.data = layer.weight.data.float()
             try:
@@ -192,4 +198,3 @@ def merge_lora(model: MustelaForConditionalGeneration) -> None:
             model.set_submodule(path, layer)
     del model.peft_config
     model._hf_peft_config_loaded = False
-

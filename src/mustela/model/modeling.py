@@ -243,7 +243,8 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         As there are none, it adds exactly nothing, and gives all that it ran through gradients of zero.
         """
         inputs = {
-            name: tensor.to(self.device) for name, tensor in self.family.blank(self.config.base_config).items()
+            name: tensor.to(self.device)
+            for name, tensor in self.family.blank(self.config.base_config).items()
         }
         features = self.encode_images(**inputs)
         outputs = [*features.outputs.pooler_output, *features.outputs.get("deepstack_features", ())]

@@ -6,11 +6,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mustela.config import ModelArguments
+from mustela.config.training import TrainingArguments
 from mustela.data.processor import MustelaProcessor
 from mustela.data.templates import get_template
 from mustela.errors import CheckpointError, ConfigError
 from mustela.model import MustelaForConditionalGeneration
+from mustela.model.adapter import is_adapter
 from mustela.model.build import (
     ClassicSettings,
     RegionSettings,
@@ -19,7 +23,10 @@ from mustela.model.build import (
     build_on_base,
 )
 from mustela.model.configuration import RegionEncoderName
-from mustela.model.loading import is_mustela_model, load_model, packaged_models, resolve_model_path
+from mustela.model.loading import is_mustela_model, load_model
+from mustela.model.merging import merge
+from mustela.model.packaged import packaged_models, resolve_model_path
+from mustela.model.quantisation import Quantisation
 
 Built = tuple[MustelaForConditionalGeneration, MustelaProcessor]
 
@@ -66,19 +73,19 @@ def build(
     classic: ClassicSettings,
     from_scratch: Mapping[str, Any] | None,
     texts: Iterable[str],
-    cache_dir: str | None,
+    training: TrainingArguments,
 ) -> Built:
-    """Build or load the model that the arguments describe, in float32 on the CPU.
+    """Build or load the model that the arguments describe, on the CPU.
 
     A model that mustela trained goes on with its own region encoder and, unless `version` names another, its
-    own template.
+    own template. An adapter goes on as one with `lora_enable`, and merged into its base without.
 
     Args:
         arguments: names and settings of the model.
         classic: settings of the classic composition, where that is what is built.
         from_scratch: description of a model to build from nothing, or None.
         texts: what a tokenizer learns from, for a model from nothing.
-        cache_dir: where downloads go.
+        training: adapters, bits and numbers of the weights, and where downloads go.
 
     Raises:
         CheckpointError: the model cannot be loaded.
@@ -92,7 +99,25 @@ def build(
     name = arguments.model_name_or_path
     if name is None:
         raise ConfigError("There is no model to train: give --model_name_or_path.")
+    shared: dict[str, Any] = {
+        "dtype": frozen_dtype(training),
+        "quantisation": quantisation_of(training),
+        "device": training.device,
+        "attn_implementation": arguments.attn_implementation,
+    }
+    cache_dir = training.cache_dir
+    chosen = arguments.attn_implementation
+    attention = {} if chosen is None else {"attn_implementation": chosen}
     try:
+        if training.lora_weight_path:
+            return go_on(
+                training.lora_weight_path,
+                training,
+                version=arguments.version,
+                base=name,
+                base_vision_tower=arguments.vision_tower,
+                **attention,
+            )
         if arguments.vision_tower is not None:
             return build_classic(
                 name,
@@ -100,24 +125,62 @@ def build(
                 version=arguments.version,
                 regions=regions,
                 classic=classic,
-                attn_implementation=arguments.attn_implementation,
                 cache_dir=cache_dir,
+                **shared,
             )
         if name in packaged_models() or (Path(name).is_dir() and is_mustela_model(resolve_model_path(name))):
-            return _go_on(name, arguments)
-        return build_on_base(
-            name,
-            version=arguments.version,
-            regions=regions,
-            attn_implementation=arguments.attn_implementation,
-            cache_dir=cache_dir,
-        )
+            return go_on(name, training, version=arguments.version, **attention)
+        return build_on_base(name, version=arguments.version, regions=regions, cache_dir=cache_dir, **shared)
     except OSError as error:
         raise CheckpointError(f"--model_name_or_path {name}: the model cannot be loaded: {error}") from error
 
 
-def _go_on(name: str, arguments: ModelArguments) -> Built:
-    model, processor = load_model(name, device="cpu")
-    if arguments.version != "auto":
-        processor = processor.with_template(get_template(arguments.version, tokenizer=processor.tokenizer))
+def go_on(name: str | Path, training: TrainingArguments, *, version: str = "auto", **options: Any) -> Built:
+    """Load a model of mustela, or an adapter on its base, to train it further.
+
+    Args:
+        name: its folder or name.
+        training: adapters, bits and numbers of the weights.
+        version: its template; `auto`: the one that it has.
+        options: passed to `load_model`.
+    """
+    # Adapters that are going to be merged are merged in full.
+    merged = is_adapter(resolve_model_path(name)) and not training.lora_enable
+    quantisation = quantisation_of(training)
+    model, processor = load_model(
+        name,
+        device="cpu" if quantisation is None else training.device,
+        dtype=frozen_dtype(training),
+        quantisation=quantisation,
+        **options,
+    )
+    if merged:
+        merge(model)
+    if version != "auto":
+        processor = processor.with_template(get_template(version, tokenizer=processor.tokenizer))
     return model, processor
+
+
+def quantisation_of(training: TrainingArguments) -> Quantisation | None:
+    """Return how the language model is stored, or None for in full."""
+    if training.bits not in (4, 8):
+        return None
+    return Quantisation(
+        bits=training.bits,
+        quant_type=training.quant_type,
+        double_quant=training.double_quant,
+        compute_dtype=_half_dtype(training) or torch.float32,
+    )
+
+
+def frozen_dtype(training: TrainingArguments) -> torch.dtype:
+    """Return the numbers of weights that are loaded: half precision only under adapters, where they are frozen."""
+    if training.lora_enable and training.bits != 32:
+        return _half_dtype(training) or torch.float32
+    return torch.float32
+
+
+def _half_dtype(training: TrainingArguments) -> torch.dtype | None:
+    if training.bf16:
+        return torch.bfloat16
+    return torch.float16 if training.fp16 else None

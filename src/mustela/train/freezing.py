@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mustela.config import ModelArguments
 from mustela.errors import ConfigError
+from mustela.model.lora import is_lora
 
 VISION_TOWER = "vision_tower"
 PROJECTOR = "projector"
@@ -38,12 +39,12 @@ class Freezing:
         return special.get(part, self.language_model)
 
 
-def plan_freezing(arguments: ModelArguments, *, freeze_mm_mlp_adapter: bool) -> Freezing:
+def plan_freezing(arguments: ModelArguments, *, freeze_mm_mlp_adapter: bool, lora: bool = False) -> Freezing:
     """Work out what learns from the flags.
 
     `tune_mm_mlp_adapter` leaves the projector and the region encoder; `freeze_backbone` freezes the language
     model; the vision tower is frozen unless `freeze_vision_tower` is off. The region encoder always learns,
-    unless `freeze_region_encoder`.
+    unless `freeze_region_encoder`. With `lora`, the language model has adapters that learn instead of it.
 
     Raises:
         ConfigError: the flags contradict each other, or leave nothing.
@@ -57,9 +58,9 @@ def plan_freezing(arguments: ModelArguments, *, freeze_mm_mlp_adapter: bool) -> 
         vision_tower=not arguments.freeze_vision_tower and not only_adapter,
         projector=not freeze_mm_mlp_adapter,
         region_encoder=not arguments.freeze_region_encoder,
-        language_model=not arguments.freeze_backbone and not only_adapter,
+        language_model=not arguments.freeze_backbone and not only_adapter and not lora,
     )
-    if not any((plan.vision_tower, plan.projector, plan.region_encoder, plan.language_model)):
+    if not lora and not any((plan.vision_tower, plan.projector, plan.region_encoder, plan.language_model)):
         raise ConfigError(
             "Every part of the model is frozen. Switch off one of freeze_backbone, freeze_mm_mlp_adapter, "
             "freeze_region_encoder, freeze_vision_tower."
@@ -70,14 +71,17 @@ def plan_freezing(arguments: ModelArguments, *, freeze_mm_mlp_adapter: bool) -> 
 def apply_freezing(model: nn.Module, plan: Freezing, *, parts: Parts) -> None:
     """Switch the gradients of all parameters on or off.
 
-    A parameter that two parts share (a head tied to the embeddings) learns if one of them does.
+    A parameter that two parts share (a head tied to the embeddings) learns if one of them does. Low-rank
+    adapters always learn.
 
     Raises:
         ConfigError: nothing is left to learn, because the model lacks the parts that would.
     """
     learning = {name for part, names in parts.items() if plan.learns(part) for name in names}
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in learning)
+        # Quantised numbers can't even be asked.
+        if parameter.is_floating_point():
+            parameter.requires_grad_(name in learning or is_lora(name))
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ConfigError("Nothing is left to learn: the model lacks the parts that are not frozen.")
 
@@ -115,8 +119,14 @@ def part_sizes(model: nn.Module, *, parts: Parts) -> tuple[PartSize, ...]:
     for part, names in parts.items():
         own = [by_name[name] for name in names if name in by_name and name not in seen]
         seen.update(names)
-        total = sum(parameter.numel() for parameter in own)
+        total = sum(_numbers(parameter) for parameter in own)
         learning = sum(parameter.numel() for parameter in own if parameter.requires_grad)
         if total:
             sizes.append(PartSize(part, total, learning))
     return tuple(sizes)
+
+
+def _numbers(parameter: nn.Parameter) -> int:
+    """Count the numbers of a parameter; bitsandbytes packs two of 4 bits into a byte."""
+    packed = type(parameter).__name__ == "Params4bit"
+    return parameter.numel() * (2 if packed else 1)

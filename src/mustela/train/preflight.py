@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,9 @@ from pathlib import Path
 from mustela.config import DataArguments, ModelArguments
 from mustela.config.training import StageArguments, TrainingArguments
 from mustela.errors import CheckpointError, ConfigError, RecordError, require
+from mustela.model.adapter import ADAPTER_FILE, is_adapter
+from mustela.model.origin import looks_local
+from mustela.model.packaged import resolve_model_path
 from mustela.train.freezing import plan_freezing
 from mustela.train.projector import read_tensors
 
@@ -34,7 +36,16 @@ def check_stages(stages: Sequence[StageArguments], *, from_scratch: bool) -> Non
     for stage in stages:
         check_data_paths(stage.data)
         check_training(stage.training, data=stage.data)
-        plan_freezing(stage.model, freeze_mm_mlp_adapter=stage.training.freeze_mm_mlp_adapter)
+        check_adapters(stage)
+        plan_freezing(
+            stage.model,
+            freeze_mm_mlp_adapter=stage.training.freeze_mm_mlp_adapter,
+            lora=stage.training.lora_enable,
+        )
+    if from_scratch and stages[0].training.lora_enable:
+        raise ConfigError(
+            "lora_enable: a model from nothing has nothing yet that adapters could rest on. Train it whole first."
+        )
     check_model_paths(stages[0].model, from_scratch=from_scratch)
     for stage in stages[1:]:
         _same_model(stages[0], stage)
@@ -91,10 +102,6 @@ def _same_number(some: Sequence[object], files: Sequence[object], name: str, fil
 
 def check_training(training: TrainingArguments, *, data: DataArguments) -> None:
     """Make sure that the training asked for exists and its packages are installed."""
-    if training.lora_enable:
-        raise ConfigError("lora_enable: adapters are not supported yet. Leave it out to train the weights.")
-    if training.bits in (4, 8):
-        raise ConfigError(f"bits {training.bits}: quantised training is not supported yet. Leave it at 16.")
     if data.image_grid_pinpoints is not None:
         raise ConfigError("image_grid_pinpoints: tiled pictures are not supported yet. Leave it out.")
     if training.eval_strategy != "no" and not data.eval_data_path:
@@ -106,6 +113,42 @@ def check_training(training: TrainingArguments, *, data: DataArguments) -> None:
             require(service, extra=_EXTRAS[service])
         elif importlib.util.find_spec(service) is None:
             raise ConfigError(f"--report_to {service}: the package is not installed; pip install {service}")
+
+
+def check_adapters(stage: StageArguments) -> None:
+    """Make sure that the settings of adapters and quantisation go together and their packages are installed."""
+    training = stage.training
+    name = str(training.optim)
+    if "bnb" in name or "8bit" in name or "paged" in name or name.startswith(("lion", "ademamix")):
+        require("bitsandbytes", extra="quantization")
+    if not training.lora_enable:
+        if training.bits in (4, 8):
+            raise ConfigError(
+                f"bits {training.bits}: quantised weights can't learn; add --lora_enable to train adapters on them."
+            )
+        if training.lora_weight_path:
+            raise ConfigError("lora_weight_path: add --lora_enable to go on with those adapters.")
+        return
+    if training.bits in (4, 8):
+        require("bitsandbytes", extra="quantization")
+    if stage.model.tune_mm_mlp_adapter:
+        raise ConfigError(
+            "tune_mm_mlp_adapter trains the projector and the region encoder only, lora_enable adapters as well: "
+            "choose one."
+        )
+    if training.lora_init != "default" and (training.bits in (4, 8) or training.lora_use_dora):
+        with_what = "lora_use_dora" if training.lora_use_dora else f"bits {training.bits}"
+        raise ConfigError(
+            f"lora_init {training.lora_init} takes the main directions out of the weights, which {with_what} "
+            "doesn't allow. Leave one of them out."
+        )
+    if training.lora_r < 1:
+        raise ConfigError(f"lora_r is {training.lora_r}: the rank of adapters is 1 at least.")
+    if training.lora_weight_path and not is_adapter(resolve_model_path(training.lora_weight_path)):
+        raise CheckpointError(
+            f"--lora_weight_path {training.lora_weight_path} holds no adapter of mustela: looked for "
+            f"{ADAPTER_FILE}."
+        )
 
 
 def check_model_paths(model: ModelArguments, *, from_scratch: bool) -> None:
@@ -126,8 +169,3 @@ def check_model_paths(model: ModelArguments, *, from_scratch: bool) -> None:
             raise CheckpointError(f"--{name} {value}: there is no such folder. (Looked in {Path.cwd()}.)")
     if model.pretrain_mm_mlp_adapter is not None:
         read_tensors(Path(model.pretrain_mm_mlp_adapter))
-
-
-def looks_local(name: str) -> bool:
-    """Tell a path from a name on the Hub, which has one slash at most and no dots in front."""
-    return name.startswith((".", "~", os.sep)) or name.count("/") > 1

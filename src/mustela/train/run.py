@@ -14,8 +14,8 @@ from rich.console import Console
 
 from mustela.config import DataArguments, ModelArguments
 from mustela.config.training import StageArguments, TrainingArguments
-from mustela.model.loading import load_model
-from mustela.train.build import Built, build, classic_settings
+from mustela.model.adapter import is_adapter, read_adapter
+from mustela.train.build import Built, build, classic_settings, go_on
 from mustela.train.data import StageData, load_data, tokenizer_texts
 from mustela.train.environment import environment
 from mustela.train.folder import (
@@ -162,8 +162,8 @@ def _start_model(
     """
     transformers.set_seed(run.stage.training.seed)
     if run.number > 1:
-        before = stages[run.number - 2]
-        return load_model(run.folder.stage(run.number - 1, before.name) / "final", device="cpu")
+        before = run.folder.stage(run.number - 1, stages[run.number - 2].name) / "final"
+        return go_on(before, run.stage.training)
     return _build_first(stages, data, from_scratch=from_scratch)
 
 
@@ -180,7 +180,7 @@ def _build_first(
         ),
         from_scratch=from_scratch,
         texts=tokenizer_texts(data),
-        cache_dir=stages[0].training.cache_dir,
+        training=stages[0].training,
     )
 
 
@@ -198,10 +198,12 @@ def _checkpoint(run: StageRun, *, is_main: bool) -> Path | None:
 
 
 def _clear_earlier(run: StageRun, stages: Sequence[StageArguments]) -> None:
-    """Delete the folder of the stage before, once this one's model is there."""
-    if run.number > 1:
-        before = run.folder.stage(run.number - 1, stages[run.number - 2].name)
-        shutil.rmtree(before, ignore_errors=True)
+    """Delete the folders of the stages before, once this one's model is there, but for an adapter's base."""
+    base = Path(read_adapter(run.model_folder).origin.model) if is_adapter(run.model_folder) else None
+    for number in range(1, run.number):
+        before = run.folder.stage(number, stages[number - 1].name)
+        if base is None or not base.resolve().is_relative_to(before.resolve()):
+            shutil.rmtree(before, ignore_errors=True)
 
 
 def _note_skipped(run: StageRun, skipped: Mapping[str, int], *, console: Console) -> None:

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from mustela.config.training import TrainingArguments
 from mustela.data.processor import MustelaProcessor
 from mustela.errors import CheckpointError
+from mustela.train.adapters import save_adapter
 from mustela.train.folder import mark_complete
 from mustela.train.freezing import VISION_TOWER, Parts
 from mustela.train.projector import FILE_NAME, save_projector
@@ -32,9 +33,14 @@ def final_dtype(training: TrainingArguments) -> torch.dtype:
 
 
 def save_model(
-    trainer: MustelaTrainer, processor: MustelaProcessor, folder: Path, *, dtype: torch.dtype
+    trainer: MustelaTrainer,
+    processor: MustelaProcessor,
+    folder: Path,
+    *,
+    dtype: torch.dtype,
+    first_values: Path,
 ) -> None:
-    """Write model and processor in one step: the folder is there and complete, or not there.
+    """Write model, or adapter, and processor in one step: the folder is there and complete, or not there.
 
     All processes call it, the main one writes.
 
@@ -45,15 +51,13 @@ def save_model(
     tensors: Mapping[str, Tensor] = accelerator.get_state_dict(trainer.model_wrapped)
     if trainer.args.should_save:
         model: Any = accelerator.unwrap_model(trainer.model)
-        empty = [name for name, tensor in tensors.items() if tensor.numel() == 0]
-        if empty:
-            raise CheckpointError(
-                f"{', '.join(empty[:3])} is empty here: it is sharded over processes and was not gathered "
-                "before saving."
-            )
         part = folder.with_name(f"{folder.name}.part")
         shutil.rmtree(part, ignore_errors=True)
-        model.save_pretrained(part, state_dict=cast(tensors, dtype))
+        if model.adapter is None:
+            _check_gathered(tensors)
+            model.save_pretrained(part, state_dict=cast(tensors, dtype))
+        else:
+            save_adapter(model, part, dtype=dtype, state_dict=tensors, first_values=first_values)
         _note_dtype(model, part, dtype)
         processor.save_pretrained(part)
         name = str(dtype).removeprefix("torch.")
@@ -61,6 +65,15 @@ def save_model(
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
     accelerator.wait_for_everyone()
+
+
+def _check_gathered(tensors: Mapping[str, Tensor]) -> None:
+    empty = [name for name, tensor in tensors.items() if tensor.numel() == 0]
+    if empty:
+        raise CheckpointError(
+            f"{', '.join(empty[:3])} is empty here: it is sharded over processes and was not gathered before "
+            "saving."
+        )
 
 
 def save_parts(

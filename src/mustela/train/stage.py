@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
-from torch import nn
+from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from mustela.config.training import StageArguments, TrainingArguments
@@ -20,6 +21,7 @@ from mustela.data.processor import MustelaProcessor
 from mustela.errors import ConfigError
 from mustela.model import MustelaForConditionalGeneration
 from mustela.model.parts import parts as parts_of
+from mustela.train.adapters import FIRST_VALUES, make_learn, put_in_adapters
 from mustela.train.build import Built
 from mustela.train.data import StageData
 from mustela.train.folder import RunFolder, checkpoints
@@ -76,8 +78,8 @@ def train_stage(
     model, processor = built
     stage = run.stage
     training = dataclasses.replace(stage.training, output_dir=str(run.path), report_to=[])
-    parts: Parts = {part: tuple(members) for part, members in parts_of(model).items()}
-    undecayed = set_up_learning(model, processor, stage, parts=parts)
+    first_values = run.path / FIRST_VALUES
+    parts, undecayed = set_up_learning(model, processor, stage, first_values=first_values)
     samples = run.data.training_set(processor, training)
     bar = ProgressBar(console, stage=stage.name)
     trainer = MustelaTrainer(
@@ -100,18 +102,20 @@ def train_stage(
         trainer.train_from(checkpoint)
     finally:
         bar.close()
-    dtype = final_dtype(training) if run.is_last else model.dtype
+    dtype = final_dtype(training) if run.is_last else torch.float32
     if run.is_last:
         save_parts(
             trainer,
             processor,
             run.folder.root,
             parts=parts,
-            rows={token: _embedding(model).weight[row] for token, row in _mark_ids(processor).items()},
+            rows=_mark_rows(model, processor) if stage.model.tune_mm_mlp_adapter else {},
             projector=stage.model.tune_mm_mlp_adapter,
             vision_tower=stage.model.save_vision_tower,
         )
-    save_model(trainer, processor, run.model_folder, dtype=dtype)
+    save_model(trainer, processor, run.model_folder, dtype=dtype, first_values=first_values)
+    if training.should_save:
+        first_values.unlink(missing_ok=True)
     if not run.is_last and training.should_save:
         for _, path in checkpoints(run.path):
             shutil.rmtree(path, ignore_errors=True)
@@ -123,29 +127,52 @@ def set_up_learning(
     processor: MustelaProcessor,
     stage: StageArguments,
     *,
-    parts: Parts,
-) -> tuple[str, ...]:
-    """Freeze and load what the flags say.
+    first_values: Path | None = None,
+) -> tuple[Parts, tuple[str, ...]]:
+    """Load, freeze and put in adapters as the flags say.
 
     Returns:
-        Names of parameters that must not decay: embeddings of which only the rows of new tokens learn.
+        Names of the parameters of each part, and names of those that must not decay: embeddings of which only
+        the rows of new tokens learn, and lengths of columns.
     """
-    plan = plan_freezing(stage.model, freeze_mm_mlp_adapter=stage.training.freeze_mm_mlp_adapter)
+    training = stage.training
+    plan = plan_freezing(
+        stage.model, freeze_mm_mlp_adapter=training.freeze_mm_mlp_adapter, lora=training.lora_enable
+    )
+    marks = _mark_ids(processor)
     if stage.model.pretrain_mm_mlp_adapter is not None:
+        if model.adapter is not None:
+            raise ConfigError("pretrain_mm_mlp_adapter: the adapter brings its own projector; leave it out.")
         load_projector(
             model,
             Path(stage.model.pretrain_mm_mlp_adapter),
-            parts=parts,
+            parts=_parts(model),
             embedding=_embedding(model),
-            token_ids=_mark_ids(processor),
+            token_ids=marks,
         )
+    rows = list(marks.values())
+    if training.lora_enable:
+        put_in_adapters(model, training, rows=rows, plan=plan, first_values=first_values)
+        parts = _parts(model)
+        apply_freezing(model, plan, parts=parts)
+        return parts, make_learn(model, training)
+    parts = _parts(model)
     apply_freezing(model, plan, parts=parts)
-    embedding = _embedding(model)
-    rows = list(_mark_ids(processor).values())
     if plan.language_model or not rows:
-        return ()
+        return parts, ()
+    embedding = _embedding(model)
     learn_new_rows(embedding, rows)
-    return tuple(name for name, parameter in model.named_parameters() if parameter is embedding.weight)
+    names = tuple(name for name, parameter in model.named_parameters() if parameter is embedding.weight)
+    return parts, names
+
+
+def _parts(model: MustelaForConditionalGeneration) -> Parts:
+    return {part: tuple(members) for part, members in parts_of(model).items()}
+
+
+def _mark_rows(model: MustelaForConditionalGeneration, processor: MustelaProcessor) -> dict[str, Tensor]:
+    weight = _embedding(model).weight
+    return {token: weight[row] for token, row in _mark_ids(processor).items()}
 
 
 def _embedding(model: MustelaForConditionalGeneration) -> nn.Embedding:
@@ -169,8 +196,7 @@ def _mark_ids(processor: MustelaProcessor) -> dict[str, int]:
 def describe(stage: StageArguments, data: StageData, built: Built) -> str:
     """Write the plan of a stage: steps, sequence lengths of a sample of records, parameters, memory."""
     model, processor = built
-    parts: Parts = {part: tuple(members) for part, members in parts_of(model).items()}
-    set_up_learning(model, processor, stage, parts=parts)
+    parts, _ = set_up_learning(model, processor, stage)
     lengths = _lengths(data, processor, stage.training)
     text_config: Any = model.config.get_text_config()
     memory = estimate_memory(
@@ -217,7 +243,7 @@ def _sampler(data: StageData, training: TrainingArguments) -> EpochSampler:
 
 def _trained_only(run: StageRun) -> bool:
     """Say whether checkpoints can do without the frozen weights, as the base model has them."""
-    return (
+    return run.stage.training.lora_enable or (
         run.number == 1
         and run.stage.model.tune_mm_mlp_adapter
         and run.stage.model.model_name_or_path is not None

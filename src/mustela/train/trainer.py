@@ -6,7 +6,7 @@ import pickle
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,7 +156,10 @@ class MustelaTrainer(transformers.Trainer):
             if self.setup.examine is not None:
                 model = self.accelerator.unwrap_model(self.model)
                 model.eval()
-                found = self.setup.examine(model, self.state.global_step)
+                # Weights under adapters may be of half precision while the adapters are not.
+                is_mixed = len({p.dtype for p in model.parameters() if p.is_floating_point()}) > 1
+                with self.accelerator.autocast() if is_mixed else nullcontext():
+                    found = self.setup.examine(model, self.state.global_step)
                 answers = {f"eval_{name}": float(value) for name, value in found.items()}
                 self.log(dict(answers))
                 metrics.update(answers)
