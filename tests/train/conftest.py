@@ -97,12 +97,30 @@ def scratch(shapes) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def parts_on_disk(tmp_path_factory, shapes) -> tuple[Path, Path]:
     """A language model and a vision tower, as one has them from elsewhere."""
-    root = tmp_path_factory.mktemp("parts")
+    return write_parts(tmp_path_factory.mktemp("parts"), shapes)
+
+
+@pytest.fixture(scope="session")
+def wide_language_model() -> dict[str, int]:
+    """Sizes that bitsandbytes can pack: rows of 64 numbers."""
+    return {"hidden_size": 64, "intermediate_size": 128}
+
+
+@pytest.fixture(scope="session")
+def wide_parts(tmp_path_factory, shapes, wide_language_model) -> tuple[Path, Path]:
+    return write_parts(tmp_path_factory.mktemp("wide"), shapes, **wide_language_model)
+
+
+def write_parts(root: Path, shapes: Path, **language_model: int) -> tuple[Path, Path]:
     texts = (shapes / "train_refer.json").read_text("utf-8").splitlines()
     tokenizer = train_tokenizer(texts, vocab_size=350, control_tokens=["<unk>"], end_token="</s>")
     torch.manual_seed(0)
     LlamaForCausalLM(
-        LlamaConfig(vocab_size=len(tokenizer), eos_token_id=tokenizer.eos_token_id, **LANGUAGE_MODEL)
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            eos_token_id=tokenizer.eos_token_id,
+            **{**LANGUAGE_MODEL, **language_model},
+        )
     ).save_pretrained(root / "lm")
     tokenizer.save_pretrained(root / "lm")
     CLIPVisionModel(CLIPVisionConfig(**VISION_TOWER)).save_pretrained(root / "vision")

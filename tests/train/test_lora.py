@@ -86,10 +86,12 @@ def test_checkpoints_hold_only_what_learns(runs, lora):
     assert sum(tensor.numel() for tensor in kept.values()) < 40_000
 
 
-def test_a_resumed_run_equals_an_unbroken_one(runs, lora):
-    runs("unbroken", lora)
-    runs.interrupted("resumed", lora, at=3)
-    runs("resumed", lora)
+@pytest.mark.parametrize("init", ["default", "pissa_fast"])
+def test_a_resumed_run_equals_an_unbroken_one(runs, lora, init):
+    recipe = {**lora, "lora_init": init}
+    runs("unbroken", recipe)
+    runs.interrupted("resumed", recipe, at=3)
+    runs("resumed", recipe)
     assert runs.losses("resumed") == runs.losses("unbroken")
     assert same(runs.weights("resumed", TENSORS), runs.weights("unbroken", TENSORS))
 
@@ -272,7 +274,7 @@ def test_stages_go_on_with_adapters_and_keep_their_base(runs, scratch, shapes):
     ]
     recipe = {**scratch, "stages": stages}
     runs("unbroken", recipe)
-    assert {path.name for path in (runs.root / "unbroken").glob("stage-*")} == {"stage-1-whole"}
+    assert {path.name for path in (runs.root / "unbroken").glob("stage-*")} == {"stage-1-whole", "stage-3-mix"}
     runs.interrupted("resumed", recipe, at=1, stage="mix")
     runs("resumed", recipe)
     assert runs.losses("resumed") == runs.losses("unbroken")

@@ -12,9 +12,9 @@ from transformers import BitsAndBytesConfig, PreTrainedConfig
 from mustela.errors import require
 from mustela.model.modeling import MustelaForConditionalGeneration
 
-# Parts that keep their numbers, under the names that transformers' models and ours have for them.
+# Modules that keep their numbers, under the names that transformers' models and ours have for them.
 UNQUANTISED = (
-    "lm_head", "region_encoder", "multi_modal_projector", "vision_tower", "vision_model", "visual", "place",
+    "lm_head", "region_encoder", "multi_modal_projector", "vision_tower", "vision_model", "visual",
 )  # fmt: skip
 
 
@@ -60,7 +60,8 @@ def loading_options(quantisation: Quantisation | None, *, device: str | torch.de
         bnb_4bit_quant_type=quantisation.quant_type,
         bnb_4bit_use_double_quant=quantisation.double_quant,
         bnb_4bit_compute_dtype=quantisation.compute_dtype,
-        llm_int8_skip_modules=list(UNQUANTISED),
+        # Wherever in a model they lie.
+        llm_int8_skip_modules=[rf"(?:.*\.)?{name}" for name in UNQUANTISED],
     )
     # Quantised layers can't all change their device afterwards.
     placed = {} if torch.device(device).type == "cpu" else {"device_map": {"": torch.device(device)}}

@@ -210,7 +210,7 @@ def _delete_run(folder: RunFolder) -> None:
             shutil.rmtree(path)
         elif path.name in (
             "config.yaml", "environment.json", "data_report.json", "log.jsonl", "metrics.json",
-            "report.html", "predictions.jsonl", "mm_projector.safetensors",
+            "report.html", "predictions.jsonl", "mm_projector.safetensors", "pissa.safetensors",
         ):  # fmt: skip
             path.unlink()
 

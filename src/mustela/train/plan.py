@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
+from transformers.training_args import OptimizerNames
 
 from mustela.config.training import TrainingArguments
 from mustela.train.freezing import PartSize
@@ -114,14 +115,15 @@ def estimate_memory(
     weights = sum(parameter.numel() * parameter.element_size() for parameter in parameters)
     learning = [parameter for parameter in parameters if parameter.requires_grad]
     gradients = sum(parameter.numel() * parameter.element_size() for parameter in learning)
-    states = 2 if "adam" in str(training.optim) else 1
+    optimizer = OptimizerNames(training.optim).value
+    states = (2 if "adam" in optimizer else 1) / (4 if "8bit" in optimizer or "bnb" in optimizer else 1)
     batch_tokens = tokens * training.train_batch_size
     width = 1 if training.bf16 or training.fp16 else 2
     layer = 34 * width * batch_tokens * hidden_size
     kept = 2 * width * batch_tokens * hidden_size * layers + layer
     activations = kept if training.activation_checkpointing else layer * layers
     logits = 2 * 4 * supervised * training.train_batch_size * vocabulary
-    return Memory(weights, gradients, states * gradients, activations + logits)
+    return Memory(weights, gradients, round(states * gradients), activations + logits)
 
 
 def _size(count: int) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from transformers.training_args import OptimizerNames
+
 from mustela.config import DataArguments, ModelArguments
 from mustela.config.training import StageArguments, TrainingArguments
 from mustela.errors import CheckpointError, ConfigError, RecordError, require
@@ -22,6 +24,7 @@ _MAY_DIFFER = (
     "save_vision_tower", "tune_mm_mlp_adapter",
 )  # fmt: skip
 _EXTRAS = {"tensorboard": "tensorboard"}
+_OPTIMISERS_OF_BITSANDBYTES = ("adamw_bnb", "adamw_8bit", "paged", "lion", "ademamix", "rmsprop_bnb")
 
 
 def check_stages(stages: Sequence[StageArguments], *, from_scratch: bool) -> None:
@@ -118,8 +121,7 @@ def check_training(training: TrainingArguments, *, data: DataArguments) -> None:
 def check_adapters(stage: StageArguments) -> None:
     """Make sure that the settings of adapters and quantisation go together and their packages are installed."""
     training = stage.training
-    name = str(training.optim)
-    if "bnb" in name or "8bit" in name or "paged" in name or name.startswith(("lion", "ademamix")):
+    if any(word in OptimizerNames(training.optim).value for word in _OPTIMISERS_OF_BITSANDBYTES):
         require("bitsandbytes", extra="quantization")
     if not training.lora_enable:
         if training.bits in (4, 8):
