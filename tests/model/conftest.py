@@ -297,6 +297,12 @@ def noise_picture() -> Any:
 
 
 @pytest.fixture
+def fresh_qwen() -> Any:
+    """Gives regions to a tiny Qwen3-VL that it writes into a folder."""
+    return qwen
+
+
+@pytest.fixture
 def qwen_folder(tmp_path: Path) -> Path:
     """A tiny Qwen3-VL as it lies on a disk, with its video part."""
     base, processor = qwen_base()

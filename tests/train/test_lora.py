@@ -156,7 +156,8 @@ def test_the_name_and_place_of_an_adapter_do_not_matter(runs, on_base, tmp_path)
         shutil.copytree(final, place)
         assert torch.equal(logits(*load_model(place, device="cpu")), expected)
         assert torch.equal(
-            logits(MustelaForConditionalGeneration.from_pretrained(place).eval(), load_model(place)[1]), expected
+            logits(MustelaForConditionalGeneration.from_pretrained(place).eval(), load_model(place)[1]),
+            expected,
         )
     # Base and adapter moved together; then the base alone.
     moved = tmp_path / "elsewhere"
@@ -183,7 +184,9 @@ def test_another_base_is_refused(runs, on_base, scratch, tmp_path):
         load_model(runs.root / "run", device="cpu", base=runs.root / "same-shape")
     other["from_scratch"] = {**other["from_scratch"], "tokenizer": {"vocab_size": 320}}
     runs("other", other, ["--max_steps", 1])
-    sizes = [load_model(runs.root / name)[0].config.get_text_config().vocab_size for name in ("base", "other")]
+    sizes = [
+        load_model(runs.root / name)[0].config.get_text_config().vocab_size for name in ("base", "other")
+    ]
     with pytest.raises(CheckpointError, match=rf"base with {sizes[0]} tokens.* has {sizes[1]}"):
         load_model(runs.root / "run", device="cpu", base=runs.root / "other")
     with pytest.raises(CheckpointError, match="is an adapter itself"):
@@ -257,7 +260,7 @@ def test_training_goes_on_from_an_adapter(runs, on_base):
     by_path = {**on_base, "lora_weight_path": str(runs.root / "first" / "final")}
     runs("third", by_path, ["--learning_rate", 0])
     assert same(runs.weights("first", TENSORS), runs.weights("third", TENSORS))
-    with pytest.raises(ConfigError, match="--lora_r 4 --lora_alpha 8 --lora_dropout 0.1"):
+    with pytest.raises(ConfigError, match=r"--lora_r 4 --lora_alpha 8 --lora_dropout 0\.1"):
         runs("other", recipe, ["--lora_r", 8])
     # Without adapters it is merged and trains whole.
     whole = {**recipe, "lora_enable": False}
@@ -274,7 +277,10 @@ def test_stages_go_on_with_adapters_and_keep_their_base(runs, scratch, shapes):
     ]
     recipe = {**scratch, "stages": stages}
     runs("unbroken", recipe)
-    assert {path.name for path in (runs.root / "unbroken").glob("stage-*")} == {"stage-1-whole", "stage-3-mix"}
+    assert {path.name for path in (runs.root / "unbroken").glob("stage-*")} == {
+        "stage-1-whole",
+        "stage-3-mix",
+    }
     runs.interrupted("resumed", recipe, at=1, stage="mix")
     runs("resumed", recipe)
     assert runs.losses("resumed") == runs.losses("unbroken")
@@ -313,6 +319,11 @@ def test_gradient_checkpointing_changes_nothing_behind_frozen_embeddings(runs, o
         ({**LORA, "lora_init": "pissa", "lora_use_dora": True}, "lora_init pissa .* lora_use_dora"),
         ({**LORA, "lora_r": 0}, "lora_r is 0"),
         ({**LORA, "lora_weight_path": "."}, "holds no adapter of mustela"),
+        (
+            {**LORA, "stages": [{"name": "a", "lora_init": "pissa"}, {"name": "b"}]},
+            "Stage b goes on .* --lora_r 8 --lora_alpha 16",
+        ),
+        ({**LORA, "stages": [{"name": "a"}, {"name": "b", "lora_target_modules": ["v_proj"]}]}, "for fresh ones"),
         ({**LORA, "lora_target_modules": ["("]}, "is no regular expression"),
         ({**LORA, "lora_target_modules": ["attention.wq"]}, "matches no linear layer"),
         ({**LORA, "lora_target_modules": ["region_encoder.*"]}, "the region_encoder trains whole"),

@@ -15,7 +15,13 @@ from mustela.model.quantisation import UNQUANTISED, Quantisation
 
 pytest.importorskip("bitsandbytes", reason="the quantization extra is not installed")
 
-LORA = {"lora_enable": True, "lora_r": 4, "lora_alpha": 8, "tune_mm_mlp_adapter": False, "learning_rate": 1e-2}
+LORA = {
+    "lora_enable": True,
+    "lora_r": 4,
+    "lora_alpha": 8,
+    "tune_mm_mlp_adapter": False,
+    "learning_rate": 1e-2,
+}
 KINDS = [
     {"bits": 4, "quant_type": "nf4", "double_quant": True},
     {"bits": 4, "quant_type": "fp4", "double_quant": False},
@@ -71,7 +77,9 @@ def test_train_save_load_and_merge(runs, quantised, kind, wide_parts):
     vision = load_file(wide_parts[1] / "model.safetensors")
     named = dict(merged.base.model.vision_tower.named_parameters())
     assert vision
-    assert all(torch.equal(named[name.removeprefix("vision_model.")], tensor) for name, tensor in vision.items())
+    assert all(
+        torch.equal(named[name.removeprefix("vision_model.")], tensor) for name, tensor in vision.items()
+    )
     with pytest.raises(CheckpointError, match="is quantised: adapters are merged into full-precision"):
         merge(rough)
 
@@ -88,9 +96,7 @@ def test_a_resumed_run_equals_an_unbroken_one(runs, quantised, kind):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_a_base_of_mustela_keeps_all_but_its_language_model(
-    runs, scratch, wide_language_model
-):
+def test_a_base_of_mustela_keeps_all_but_its_language_model(runs, scratch, wide_language_model):
     parts = scratch["from_scratch"]
     wide = {**parts, "language_model": {**parts["language_model"], **wide_language_model}}
     runs("base", {**scratch, "from_scratch": wide}, ["--max_steps", 1])

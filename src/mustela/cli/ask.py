@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mustela.cli.command import Subparsers, add_command
+from mustela.cli.model_options import add_model_options, model_options
 from mustela.errors import ConfigError, RegionError
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ Ask a model about an image, print the answer and draw it.
   mustela ask shapes-base scene.jpg "Where is the red star?"
 
 <region> stands for the regions in the order of the options, <region1>, <region2> ... for them by number.
-Coordinates are pixels of the image. MODEL is a model's folder, a run's folder, or the name of a model that
-comes with mustela.
+Coordinates are pixels of the image. MODEL is a model's or adapter's folder, a run's folder, or the name
+of a model that comes with mustela.
 """
 
 
@@ -83,7 +84,7 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="FILE",
         help="picture of question and answer (default: answer-IMAGE.png in this folder)",
     )
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: an accelerator if there is one)")
+    add_model_options(parser)
     parser.add_argument(
         "--max_new_tokens", type=int, default=256, metavar="N", help="longest answer in tokens (default: 256)"
     )
@@ -100,7 +101,7 @@ def run(args: argparse.Namespace) -> None:
     from mustela.infer import Predictor
 
     disable_progress_bar()
-    predictor = Predictor.from_pretrained(args.model, device=args.device)
+    predictor = Predictor.from_pretrained(args.model, **model_options(args))
     predictor.set_image(args.image)
     answer = predictor.ask(args.question, regions=regions, max_new_tokens=args.max_new_tokens)
     print(answer.text)

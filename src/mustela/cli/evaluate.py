@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mustela.cli.command import Subparsers, add_command
+from mustela.cli.model_options import add_model_options, model_options
 from mustela.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ Ask a model every question of a data file, each in a conversation of its own, an
   metrics.json       referring, grounding, presence ... with chance levels and 95 % intervals
   report.html        one page with tables, training curves and pictures
 
-MODEL is a model's folder, a run's folder, or the name of a model that comes with mustela.
+MODEL is a model's or adapter's folder, a run's folder, or the name of a model that comes with mustela.
 """
 
 
@@ -52,7 +53,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--max_new_tokens", type=int, default=256, metavar="N", help="longest answer in tokens (default: 256)"
     )
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: an accelerator if there is one)")
+    add_model_options(parser)
     parser.add_argument("--seed", type=int, default=0, help="of intervals, chance levels and drawn pictures")
     parser.add_argument("--overwrite", action="store_true", help="replace another evaluation in the folder")
     parser.add_argument("--title", help="heading of the report (default: the model's name)")
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace) -> None:
     run_dir = _run_folder(model_folder)
     out = Path(args.out) if args.out else _default_out(model_folder, run_dir, data)
     images = Path(args.image_folder) if args.image_folder else data.parent
-    model, processor = load_model(model_folder, device=args.device)
+    model, processor = load_model(args.model, **model_options(args))
     with _progress() as progress:
         metrics = evaluate(
             model,

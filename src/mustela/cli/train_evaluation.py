@@ -14,7 +14,7 @@ from mustela.evaluate import Prediction, evaluate, evaluate_slice, pick_slice, q
 from mustela.evaluate.gallery import draw_prediction, pick
 from mustela.evaluate.report import write_report
 from mustela.model import MustelaForConditionalGeneration
-from mustela.model.loading import load_model
+from mustela.model.loading import load_model, quantisation_for
 from mustela.regions import load_image
 from mustela.train import Examiner, RunFolder, held_out_folder, held_out_records
 
@@ -62,7 +62,10 @@ def evaluate_run(run: RunFolder, stage: StageArguments) -> None:
         console.print(f"The model is in {run.final}.", highlight=False, soft_wrap=True)
         return
     folder = held_out_folder(stage.data)
-    model, processor = load_model(run.final, device=stage.training.device)
+    bits = stage.training.bits if stage.training.bits in (4, 8) else None
+    model, processor = load_model(
+        run.final, device=stage.training.device, quantisation=quantisation_for(run.final, bits)
+    )
     evaluate(
         model,
         processor,

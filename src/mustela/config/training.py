@@ -44,7 +44,7 @@ class TrainingArguments(transformers.TrainingArguments):
     bits: Literal[4, 8, 16, 32] = field(
         default=16,
         metadata={
-            "help": "with lora_enable: bits of the frozen weights; 16 needs --bf16 or --fp16, else they are 32"
+            "help": "with lora_enable: bits of the frozen weights; 16 with --bf16 or --fp16 only, else 32"
         },
     )
     lora_enable: bool = field(

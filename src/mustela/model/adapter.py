@@ -1,7 +1,7 @@
-"""The adapter folder: what a run learned, and on which base; everything that a model needs besides its base.
+"""The adapter folder: what a run learned and on which base; all that a model needs besides its base.
 
-`adapter.json` describes it, `adapter_model.safetensors` holds the low-rank adapters, the parts that were trained
-whole and the rows of tokens that the base doesn't have; configuration and processor lie beside them.
+`adapter.json` describes it, `adapter_model.safetensors` holds the low-rank adapters, the parts that were
+trained whole and the rows of tokens that the base doesn't have; configuration and processor lie beside them.
 """
 
 from __future__ import annotations

@@ -119,17 +119,18 @@ def load_base(
         CheckpointError: it can't be loaded, or isn't the one that the origin describes.
     """
     options = {"dtype": dtype, **kwargs}
+    rows: int | None
     quantised = loading_options(quantisation, device=device)
     try:
         if origin.kind == "mustela":
             path = resolve_model_path(origin.model)
             if is_adapter(path):
                 raise CheckpointError(
-                    f"{path} is an adapter itself and can't be the base of {who}. Give a model, or merge it first."
+                    f"{path} is an adapter itself and can't be the base of {who}. Merge it first."
                 )
             model = MustelaForConditionalGeneration.from_pretrained(path, **options, **quantised)
             loaded: Any = model
-            rows = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[union-attr, arg-type]
+            rows = None
         elif origin.kind == "ready":
             loaded = AutoModelForImageTextToText.from_pretrained(origin.model, **options, **quantised)
             rows = make_room(loaded, _rows(config))

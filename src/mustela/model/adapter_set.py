@@ -128,6 +128,6 @@ class AdapterSet:
         same_base = (one.kind, one.rows, one.probe) == (other.kind, other.rows, other.probe)
         if not same_base or configs[first].to_dict() != configs[name].to_dict():
             raise CheckpointError(
-                f"The adapters {first!r} ({one.model}) and {name!r} ({other.model}) are of different bases, or "
-                "have different region encoders or tokens: they can't share one."
+                f"The adapters {first!r} ({one.model}) and {name!r} ({other.model}) are of different bases, "
+                "or have different region encoders or tokens: they can't share one."
             )

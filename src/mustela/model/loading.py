@@ -84,10 +84,7 @@ def load_model(
         model = MustelaForConditionalGeneration.from_pretrained(folder, dtype=dtype, **quantised, **kwargs)
         if quantisation is not None:
             mark_quantised(model, model)
-        rows = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[union-attr, arg-type]
-        model.origin = origin_of(
-            model, "mustela", path if path in packaged_models() else folder, None, rows=rows
-        )
+        model.origin = origin_of(model, "mustela", path if path in packaged_models() else folder, None)
     return model.to(device).eval(), MustelaProcessor.from_pretrained(folder)  # type: ignore[arg-type]
 
 

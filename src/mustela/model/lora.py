@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import torch
 from torch import nn
 
 from mustela.errors import CheckpointError, ConfigError
@@ -65,8 +64,8 @@ def choose_targets(model: MustelaForConditionalGeneration, patterns: Sequence[st
 
     Args:
         model: without adapters.
-        patterns: regular expressions. A layer of the language model is taken if one matches the end of its name,
-            behind a dot (`q_proj`); a layer of another part only if one matches its whole name
+        patterns: regular expressions. A layer of the language model is taken if one matches the end of its
+            name, behind a dot (`q_proj`); a layer of another part only if one matches its whole name
             (`base\\.model\\.vision_tower\\..*q_proj`). None: all layers of the language model.
 
     Raises:
@@ -90,9 +89,9 @@ def choose_targets(model: MustelaForConditionalGeneration, patterns: Sequence[st
         found = [name for name in layers if (end if name in inside else whole).fullmatch(name)]
         if not found:
             raise ConfigError(
-                f"lora_target_modules: {pattern!r} matches no linear layer. A pattern matches the end of a layer's "
-                f"name in the language model, or the whole name elsewhere; names are {', '.join(layers[:2])}, "
-                f"{layers[-1]} ..."
+                f"lora_target_modules: {pattern!r} matches no linear layer. A pattern matches the end of a "
+                "layer's name in the language model, or the whole name elsewhere; names are "
+                f"{', '.join(language[:2])}, {layers[-1]} ..."
             )
         chosen.update(dict.fromkeys(found))
     return tuple(name for name in layers if name in chosen)

@@ -247,8 +247,9 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             for name, tensor in self.family.blank(self.config.base_config).items()
         }
         features = self.encode_images(**inputs)
-        outputs = [*features.outputs.pooler_output, *features.outputs.get("deepstack_features", ())]
-        return sum((output.sum() for output in outputs), features.grids.table.sum())
+        deepstack = features.outputs.get("deepstack_features") or ()
+        outputs = [*features.outputs.pooler_output, *(picture for layer in deepstack for picture in layer)]
+        return torch.stack([features.grids.table.sum(), *(output.sum() for output in outputs)]).sum()
 
     def forward(
         self,

@@ -21,8 +21,8 @@ class Origin:
     """The base of a model.
 
     Attributes:
-        kind: `mustela`: a model of mustela; `ready`: an image-text-to-text model of transformers; `classic`: a
-            language model and a vision tower.
+        kind: `mustela`: a model of mustela; `ready`: an image-text-to-text model of transformers; `classic`:
+            a language model and a vision tower.
         model: folder or name of the model or language model.
         vision_tower: folder or name of the vision tower; only of `classic`.
         rows: rows of its input embedding before tokens were added.
@@ -64,7 +64,7 @@ def origin_of(
     name: str | Path,
     vision_tower: str | Path | None,
     *,
-    rows: int,
+    rows: int | None = None,
 ) -> Origin:
     """Describe where a model came from, before anything in it changes.
 
@@ -73,9 +73,10 @@ def origin_of(
         kind: see `Origin`.
         name: folder or name of the model or language model.
         vision_tower: folder or name, or None.
-        rows: rows of its input embedding before tokens were added.
+        rows: rows of its input embedding before tokens were added; None: none were.
     """
     weight: Any = model.get_input_embeddings().weight
+    rows = int(weight.shape[0]) if rows is None else rows
     step = max(1, rows // _PROBED)
     values = weight.detach()[:rows:step, 0][:_PROBED].float().tolist()
     tower = None if vision_tower is None else str(vision_tower)

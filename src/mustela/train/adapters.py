@@ -1,4 +1,4 @@
-"""Low-rank adapters of a stage: put in, made to learn with the parts that train whole, and taken down at its end."""
+"""Low-rank adapters of a stage: put in, made to learn beside the parts that train whole, and saved."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mustela.model.parts import part_of
 from mustela.train.build import quantisation_of
 from mustela.train.freezing import Freezing
 
-# First values of PiSSA's adapters, kept in the folder of the stage: what is learned is the difference to them.
+# First values of PiSSA's adapters, kept while the stage trains: what is saved is the difference to them.
 FIRST_VALUES = "pissa.safetensors"
 
 _MUST_AGREE = ("r", "alpha", "dropout", "dora", "rslora")
@@ -43,12 +43,18 @@ def saved_settings(training: TrainingArguments) -> LoraSettings:
     return made if training.lora_init == "default" else _doubled(made)
 
 
-def check_continues(before: LoraSettings, now: LoraSettings, *, who: str) -> None:
+def check_continues(before: LoraSettings, training: TrainingArguments, *, who: str) -> None:
     """Make sure that adapters go on with the settings that they have.
 
     Raises:
         ConfigError: a setting differs; the message has the flags to give.
     """
+    now = lora_settings(training)
+    if training.lora_init != "default" or training.lora_target_modules:
+        raise ConfigError(
+            f"{who} goes on with adapters that are there: lora_init and lora_target_modules are for "
+            "fresh ones; leave them out."
+        )
     if any(before.__dict__[name] != now.__dict__[name] for name in _MUST_AGREE):
         raise ConfigError(
             f"{who} goes on with adapters of other settings. Give --lora_r {before.r} "
@@ -79,12 +85,7 @@ def put_in_adapters(
     """
     settings = lora_settings(training)
     if model.adapter is not None:
-        check_continues(model.adapter.lora, settings, who="the training")
-        if training.lora_init != "default" or training.lora_target_modules:
-            raise ConfigError(
-                "lora_init and lora_target_modules are for fresh adapters, and the model has some already: "
-                "leave them out."
-            )
+        check_continues(model.adapter.lora, training, who="The training")
         model.adapter = replace(model.adapter, quantisation=quantisation_of(training))
         return
     if model.origin is None:
@@ -142,8 +143,8 @@ def save_adapter(
 ) -> None:
     """Write the adapter of a stage.
 
-    PiSSA's is written as the difference to its first values, of twice the rank, so that it rests on the base as
-    it is and not on what PiSSA left of it.
+    PiSSA's is written as the difference to its first values, of twice the rank, so that it rests on the base
+    as it is and not on what PiSSA left of it.
 
     Raises:
         CheckpointError: a tensor is empty (naming it): sharded, not gathered.

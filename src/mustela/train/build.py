@@ -174,7 +174,7 @@ def quantisation_of(training: TrainingArguments) -> Quantisation | None:
 
 
 def frozen_dtype(training: TrainingArguments) -> torch.dtype:
-    """Return the numbers of weights that are loaded: half precision only under adapters, where they are frozen."""
+    """Return the numbers of weights that are loaded: half precision under adapters, as they are frozen."""
     if training.lora_enable and training.bits != 32:
         return _half_dtype(training) or torch.float32
     return torch.float32

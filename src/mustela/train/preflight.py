@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 
 from transformers.training_args import OptimizerNames
@@ -15,6 +16,7 @@ from mustela.errors import CheckpointError, ConfigError, RecordError, require
 from mustela.model.adapter import ADAPTER_FILE, is_adapter
 from mustela.model.origin import looks_local
 from mustela.model.packaged import resolve_model_path
+from mustela.train.adapters import check_continues, saved_settings
 from mustela.train.freezing import plan_freezing
 from mustela.train.projector import read_tensors
 
@@ -47,11 +49,14 @@ def check_stages(stages: Sequence[StageArguments], *, from_scratch: bool) -> Non
         )
     if from_scratch and stages[0].training.lora_enable:
         raise ConfigError(
-            "lora_enable: a model from nothing has nothing yet that adapters could rest on. Train it whole first."
+            "lora_enable: a model from nothing has nothing that adapters could rest on. Train it whole first."
         )
     check_model_paths(stages[0].model, from_scratch=from_scratch)
     for stage in stages[1:]:
         _same_model(stages[0], stage)
+    for before, stage in pairwise(stages):
+        if before.training.lora_enable and stage.training.lora_enable:
+            check_continues(saved_settings(before.training), stage.training, who=f"Stage {stage.name}")
 
 
 def _same_model(first: StageArguments, other: StageArguments) -> None:
@@ -119,14 +124,14 @@ def check_training(training: TrainingArguments, *, data: DataArguments) -> None:
 
 
 def check_adapters(stage: StageArguments) -> None:
-    """Make sure that the settings of adapters and quantisation go together and their packages are installed."""
+    """Make sure that the settings of adapters and quantisation go together, and that packages are there."""
     training = stage.training
     if any(word in OptimizerNames(training.optim).value for word in _OPTIMISERS_OF_BITSANDBYTES):
         require("bitsandbytes", extra="quantization")
     if not training.lora_enable:
         if training.bits in (4, 8):
             raise ConfigError(
-                f"bits {training.bits}: quantised weights can't learn; add --lora_enable to train adapters on them."
+                f"bits {training.bits}: quantised weights can't learn; add --lora_enable to train adapters."
             )
         if training.lora_weight_path:
             raise ConfigError("lora_weight_path: add --lora_enable to go on with those adapters.")
@@ -135,8 +140,8 @@ def check_adapters(stage: StageArguments) -> None:
         require("bitsandbytes", extra="quantization")
     if stage.model.tune_mm_mlp_adapter:
         raise ConfigError(
-            "tune_mm_mlp_adapter trains the projector and the region encoder only, lora_enable adapters as well: "
-            "choose one."
+            "tune_mm_mlp_adapter trains the projector and the region encoder only, lora_enable adapters as "
+            "well: choose one."
         )
     if training.lora_init != "default" and (training.bits in (4, 8) or training.lora_use_dora):
         with_what = "lora_use_dora" if training.lora_use_dora else f"bits {training.bits}"
