@@ -15,6 +15,7 @@ __all__ = [
     "RecordError",
     "RegionError",
     "TemplateError",
+    "TrainingError",
     "require",
 ]
 
@@ -52,6 +53,10 @@ class CheckpointError(MustelaError):
 
 class MissingExtraError(MustelaError):
     """A feature needs a package that only an optional extra installs."""
+
+
+class TrainingError(MustelaError):
+    """A training can't go on."""
 
 
 class CountMismatchError(MustelaError):

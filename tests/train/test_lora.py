@@ -323,7 +323,10 @@ def test_gradient_checkpointing_changes_nothing_behind_frozen_embeddings(runs, o
             {**LORA, "stages": [{"name": "a", "lora_init": "pissa"}, {"name": "b"}]},
             "Stage b goes on .* --lora_r 8 --lora_alpha 16",
         ),
-        ({**LORA, "stages": [{"name": "a"}, {"name": "b", "lora_target_modules": ["v_proj"]}]}, "for fresh ones"),
+        (
+            {**LORA, "stages": [{"name": "a"}, {"name": "b", "lora_target_modules": ["v_proj"]}]},
+            "for fresh ones",
+        ),
         ({**LORA, "lora_target_modules": ["("]}, "is no regular expression"),
         ({**LORA, "lora_target_modules": ["attention.wq"]}, "matches no linear layer"),
         ({**LORA, "lora_target_modules": ["region_encoder.*"]}, "the region_encoder trains whole"),

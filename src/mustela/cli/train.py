@@ -28,7 +28,11 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, then evaluate on the held-out records if there are any; 0 when all is done."""
+    """Train, then evaluate on the held-out records if there are any.
+
+    Returns:
+        0 when all is done; 128 and the signal's number when a signal ended the training behind a checkpoint.
+    """
     words: list[str] = args.arguments
     from mustela.config import preset_names, resolve
     from mustela.config.flags import help_text
@@ -47,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
     result = run_stages(
         stages, from_scratch=settings.from_scratch, make_examiner=make_examiner, notes=settings.notes
     )
+    if result.signal is not None:
+        return 128 + result.signal
     if result.finished:
         evaluate_run(result.folder, stages[-1])
     return 0

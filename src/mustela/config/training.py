@@ -94,6 +94,12 @@ class TrainingArguments(transformers.TrainingArguments):
             "help": "train weight matrices with Muon, the rest with AdamW; helps models trained from nothing"
         },
     )
+    max_nonfinite_losses: int = field(
+        default=0,
+        metadata={
+            "help": "losses that are NaN or infinite whose steps are left out before the training stops"
+        },
+    )
     save_dtype: Literal["auto", "float32", "bfloat16", "float16"] = field(
         default="auto",
         metadata={

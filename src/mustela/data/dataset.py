@@ -106,7 +106,7 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
         )
 
     def sample(self, index: int) -> dict[str, Tensor]:
-        """Return the sample of one record.
+        """Return the sample of one record, with its position as `record (1,)`.
 
         Raises:
             SampleTooLongError: not even its first round fits.
@@ -120,7 +120,7 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
             record, images = augment(record, images, self.augmentation, rng=rng)
         rendered = render(record, self.options, sizes_wh=[image.size for image in images], rng=rng)
         try:
-            return self.processor.encode(
+            sample = self.processor.encode(
                 rendered,
                 images,
                 rng=rng if self.train else None,
@@ -131,6 +131,7 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
             raise
         except (RecordError, RegionError, TemplateError) as error:
             raise type(error)(f'record "{record.id}": {error}') from error
+        return {**sample, "record": torch.tensor([index])}
 
     def _count(self, kind: str, reason: str) -> None:
         self._skipped[_KINDS.index(kind)] += 1

@@ -32,6 +32,7 @@ from mustela.train.folder import (
 from mustela.train.preflight import check_stages
 from mustela.train.settings import run_config
 from mustela.train.stage import Examiner, StageRun, describe, train_stage
+from mustela.train.stopping import StoppedError
 
 # Makes the examiner of a stage from its arguments and a folder for pictures; None: nothing to ask.
 MakeExaminer = Callable[[StageArguments, Path], Examiner | None]
@@ -45,11 +46,13 @@ class RunResult:
         folder: the run folder.
         finished: True when the final model is there; False after a dry run.
         trained: False when the run had been finished before and nothing was left to do.
+        signal: number of the signal that ended it behind a checkpoint, or None.
     """
 
     folder: RunFolder
     finished: bool
     trained: bool
+    signal: int | None = None
 
 
 def run_train(
@@ -124,7 +127,13 @@ def run_stages(
     done = max((run.number for run in runs if is_complete(run.model_folder)), default=0)
     for run in runs[done:]:
         built = _start_model(run, stages, data, from_scratch=from_scratch)
-        _go_through(run, built, make_examiner=make_examiner, console=console)
+        try:
+            _go_through(run, built, make_examiner=make_examiner, console=console)
+        except StoppedError as stop:
+            console.print(
+                f"Stopped behind step {stop.step}. The same command goes on from there.", highlight=False
+            )
+            return RunResult(folder, finished=False, trained=True, signal=stop.number)
         if is_main:
             _clear_earlier(run, stages)
         _wait(first)

@@ -91,6 +91,8 @@ def train_stage(
             trained_only=_trained_only(run),
             undecayed=undecayed,
             examine=None if examiner is None else _examine(examiner, processor),
+            record_ids=lambda positions: [run.data.files.source[index][0].id for index in positions],
+            tell=lambda message: console.print(message, markup=False, highlight=False, soft_wrap=True),
         ),
         args=training,
         data_collator=Collator(processor.pad_token_id),

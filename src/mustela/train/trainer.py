@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +22,12 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from mustela.config.training import TrainingArguments
 from mustela.errors import CheckpointError
+from mustela.train.finite import LossGuard
 from mustela.train.folder import COMPLETE, mark_complete, rotate
 from mustela.train.freezing import Parts
 from mustela.train.groups import parameter_groups
 from mustela.train.muon import MuonAdamW, hidden_matrices
+from mustela.train.stopping import StopRequest
 
 TRAINED_FILE = "trained.safetensors"
 
@@ -44,6 +46,8 @@ class TrainerSetup:
         trained_only: checkpoints hold only the parameters that learn; the rest comes from the base model.
         undecayed: names of parameters without weight decay.
         examine: measures the model on held-out questions at each evaluation.
+        record_ids: ids of training records by position.
+        tell: takes messages for the user.
     """
 
     parts: Parts
@@ -52,6 +56,8 @@ class TrainerSetup:
     trained_only: bool = False
     undecayed: tuple[str, ...] = ()
     examine: Examine | None = None
+    record_ids: Callable[[Sequence[int]], list[str]] = lambda positions: [str(each) for each in positions]
+    tell: Callable[[str], None] = lambda message: None
 
 
 class MustelaTrainer(transformers.Trainer):
@@ -77,6 +83,22 @@ class MustelaTrainer(transformers.Trainer):
         self._samples = 0
         self._tokens: Tensor | int = 0
         self._since = time.monotonic()
+        self._guard = LossGuard(
+            allowed=self.args.max_nonfinite_losses,
+            record_ids=setup.record_ids,
+            total=lambda number: self._of_all(number, "sum"),
+            tell=setup.tell,
+        )
+        self._stop = StopRequest(agree=lambda number: self._of_all(number, "max"), tell=setup.tell)
+        self.add_callback(self._guard)
+        self.add_callback(self._stop)
+
+    def _of_all(self, number: int, reduction: str) -> int:
+        """Make one number of those of all processes: their sum or the largest."""
+        if self.args.world_size == 1:
+            return number
+        numbers = self.accelerator.gather(torch.tensor([number], device=self.args.device))
+        return int(numbers.sum() if reduction == "sum" else numbers.max())
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         return self.setup.sampler
@@ -127,10 +149,18 @@ class MustelaTrainer(transformers.Trainer):
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
     ) -> Tensor:
-        """Run one forward and backward pass, counting samples and tokens."""
+        """Run one forward and backward pass, counting samples and tokens and looking at the loss."""
         self._samples += int(inputs["input_ids"].shape[0])
         self._tokens = self._tokens + inputs["attention_mask"].sum()
-        return super().training_step(model, inputs, num_items_in_batch)
+        records = inputs.get("record")
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        self._guard.look(loss, records)
+        return loss
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Compute the loss; the model isn't told which records it sees."""
+        inputs = {name: value for name, value in inputs.items() if name != "record"}
+        return super().compute_loss(model, inputs, *args, **kwargs)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, with the samples and tokens a second since the last log of a training step."""
@@ -214,15 +244,19 @@ class MustelaTrainer(transformers.Trainer):
 
         Raises:
             CheckpointError: a file of the checkpoint holds more than tensors and plain values.
+            TrainingError: too many losses were not finite.
+            StoppedError: a signal ended the training, behind a checkpoint.
         """
         self._since = time.monotonic()
         try:
-            result = self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+            with self._stop.listening():
+                result = self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         except pickle.UnpicklingError as error:
             raise CheckpointError(
                 f"{checkpoint}: its optimizer or random state holds Python objects besides tensors and "
                 f"was not loaded, because loading those can run code. Was it made by this run? ({error})"
             ) from error
+        self._stop.raise_if_stopped(step=self.state.global_step, last=self.state.max_steps)
         return float(result.training_loss)
 
 
