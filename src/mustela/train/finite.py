@@ -61,10 +61,9 @@ class LossGuard(TrainerCallback):
         step = state.global_step + 1
         if self.seen > self.allowed:
             raise TrainingError(
-                f"The loss of step {step} is not finite, {records}. The weights are those of step {step - 1}. "
-                "Look at these records (mustela train ... --dry_run checks them), lower --learning_rate, or "
-                f"train with --bf16 instead of --fp16. --max_nonfinite_losses {max(10, 2 * self.seen)} leaves "
-                "such steps out."
+                f"The loss of step {step} is not finite, {records}. Look at these records, lower "
+                "--learning_rate, or train with --bf16 instead of --fp16. "
+                f"--max_nonfinite_losses {max(10, 2 * self.seen)} leaves such steps out."
             )
         self.tell(f"Left out step {step}: its loss is not finite, {records} ({self.seen} so far).")
         kwargs["optimizer"].zero_grad()

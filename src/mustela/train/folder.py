@@ -23,8 +23,8 @@ _FREE = (
     "dry_run", "eval_data_path", "eval_image_folder", "eval_max_new_tokens", "eval_on_start", "eval_pictures",
     "eval_records", "eval_steps", "eval_strategy", "image_folder", "log_level", "log_level_replica",
     "logging_first_step", "logging_steps", "max_nonfinite_losses", "output_dir", "overwrite_output_dir",
-    "per_device_eval_batch_size", "report_to", "resume_from_checkpoint", "run_name", "save_dtype", "save_steps", "save_strategy",
-    "save_total_limit", "save_vision_tower", "use_cpu",
+    "per_device_eval_batch_size", "report_to", "resume_from_checkpoint", "run_name", "save_dtype",
+    "save_steps", "save_strategy", "save_total_limit", "save_vision_tower", "use_cpu",
 )  # fmt: skip
 
 

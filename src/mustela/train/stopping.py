@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -14,7 +15,8 @@ from transformers import TrainerCallback
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
-# A worker that the loader tells to end must end, but not before a signal to the whole group was survived.
+# A signal to the whole group reaches a loader's workers too, which must give samples until the checkpoint is
+# there; one that the loader wants to end must end nevertheless.
 _WORKER_SECONDS = 30
 
 
@@ -62,9 +64,7 @@ class StopRequest(TrainerCallback):
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         del frame
-        if os.getpid() != self._process:
-            self._take_in_worker(number)
-        elif self.number:
+        if self.number or os.getpid() != self._process:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         else:
@@ -73,12 +73,6 @@ class StopRequest(TrainerCallback):
                 f"{signal.Signals(number).name}: saving a checkpoint after this step, then stopping. "
                 "Once more stops at once, without one."
             )
-
-    def _take_in_worker(self, number: int) -> None:
-        """Let a loader's worker, which inherits this handler, live until the checkpoint is there."""
-        if number == signal.SIGTERM:
-            signal.signal(number, signal.SIG_DFL)
-            signal.alarm(_WORKER_SECONDS)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Ask for a checkpoint and the end if any process got a signal."""
@@ -92,3 +86,27 @@ class StopRequest(TrainerCallback):
         """Raise StoppedError if the training ended early because of a signal."""
         if self.agreed and step < last:
             raise StoppedError(self.agreed, step)
+
+
+@dataclass(frozen=True)
+class WorkerStart:
+    """What a loader's worker does first: live through the first signal, then what it did anyway.
+
+    Args:
+        then: called with the worker's number, or None.
+    """
+
+    then: Callable[[int], None] | None
+
+    def __call__(self, worker: int) -> None:
+        """Set the worker's handlers."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, _end_later)
+        if self.then is not None:
+            self.then(worker)
+
+
+def _end_later(number: int, frame: FrameType | None) -> None:
+    del frame
+    signal.signal(number, signal.SIG_DFL)
+    signal.alarm(_WORKER_SECONDS)

@@ -27,7 +27,7 @@ from mustela.train.folder import COMPLETE, mark_complete, rotate
 from mustela.train.freezing import Parts
 from mustela.train.groups import parameter_groups
 from mustela.train.muon import MuonAdamW, hidden_matrices
-from mustela.train.stopping import StopRequest
+from mustela.train.stopping import StopRequest, WorkerStart
 
 TRAINED_FILE = "trained.safetensors"
 
@@ -104,16 +104,18 @@ class MustelaTrainer(transformers.Trainer):
         return self.setup.sampler
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """Make the loader, which draws its workers' seeds from numbers of its own.
+        """Make the loader, which draws its workers' seeds from numbers of its own and outlives a signal.
 
         Otherwise dropout would depend on how often a loader starts: once in an epoch, or once for all with
         persistent workers.
         """
         loader: DataLoader[Any] = super().get_train_dataloader()
         generator = torch.Generator().manual_seed(self.args.seed)
-        loader.generator = generator
-        if isinstance(loader, DataLoaderAdapter):
-            loader.base_dataloader.generator = generator
+        start = WorkerStart(loader.worker_init_fn)
+        inner = [loader.base_dataloader] if isinstance(loader, DataLoaderAdapter) else []
+        for each in (loader, *inner):
+            each.generator = generator
+            each.worker_init_fn = start
         return loader
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
