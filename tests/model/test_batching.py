@@ -12,7 +12,7 @@ from torch.nn import functional
 from mustela.constants import IGNORE_INDEX
 from mustela.data.message import Slot
 from mustela.errors import CountMismatchError
-from mustela.model.modeling import supervised_loss
+from mustela.model.loss import supervised_loss
 from mustela.regions import Box
 
 

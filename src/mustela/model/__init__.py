@@ -6,12 +6,16 @@ Importing it registers configuration, model and processor with the Auto classes 
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
 from mustela.data.processor import MustelaProcessor
+from mustela.model.adapter_loading import load_adapter
+from mustela.model.adapter_set import AdapterSet
 from mustela.model.classic import ClassicConfig, ClassicForConditionalGeneration
 from mustela.model.configuration import MustelaConfig
 from mustela.model.families import FAMILIES, Family, ImageFeatures
 from mustela.model.grids import FeatureGrids, sample_grids
 from mustela.model.loading import load_model, packaged_models, resolve_model_path
+from mustela.model.merging import merge_adapter
 from mustela.model.modeling import MustelaForConditionalGeneration, MustelaOutput
+from mustela.model.quantisation import Quantisation
 from mustela.model.region_encoders import GeoSampler, MeanEncoder
 
 AutoConfig.register(ClassicConfig.model_type, ClassicConfig, exist_ok=True)
@@ -23,6 +27,7 @@ AutoProcessor.register(MustelaConfig, MustelaProcessor, exist_ok=True)
 
 __all__ = [
     "FAMILIES",
+    "AdapterSet",
     "ClassicConfig",
     "ClassicForConditionalGeneration",
     "Family",
@@ -33,7 +38,10 @@ __all__ = [
     "MustelaConfig",
     "MustelaForConditionalGeneration",
     "MustelaOutput",
+    "Quantisation",
+    "load_adapter",
     "load_model",
+    "merge_adapter",
     "packaged_models",
     "resolve_model_path",
     "sample_grids",

@@ -103,22 +103,12 @@ def read_adapter_tensors(folder: Path, adapter: Adapter) -> dict[str, Tensor]:
     return {name: tensors[name] for name in adapter.shapes}
 
 
-def write_adapter(
-    model: MustelaForConditionalGeneration,
-    folder: Path,
-    *,
-    dtype: torch.dtype | None = None,
-    state_dict: Mapping[str, Tensor] | None = None,
-    name: str = DEFAULT_NAME,
-) -> None:
+def write_adapter(model: MustelaForConditionalGeneration, folder: Path) -> None:
     """Write a model's adapter: what learns, and whatever its base doesn't have.
 
     Args:
         model: with adapters.
         folder: made if it isn't there.
-        dtype: of the saved numbers; None: as they are.
-        state_dict: the model's tensors where those of the model itself are sharded.
-        name: of the adapters in the model.
 
     Raises:
         CheckpointError: the model has no adapter, or a tensor is empty (naming it): sharded, not gathered.
@@ -126,8 +116,7 @@ def write_adapter(
     adapter = model.adapter
     if adapter is None:
         raise CheckpointError("The model has no adapter to save; save_pretrained writes it as a whole.")
-    tensors = adapter_tensors(model, adapter, state_dict=state_dict, name=name)
-    write_adapter_files(model, adapter, tensors, folder, dtype=dtype)
+    write_adapter_files(model, adapter, adapter_tensors(model, adapter), folder)
 
 
 def write_adapter_files(
@@ -177,13 +166,18 @@ def adapter_tensors(
     adapter: Adapter,
     *,
     state_dict: Mapping[str, Tensor] | None = None,
-    name: str = DEFAULT_NAME,
 ) -> dict[str, Tensor]:
-    """Return what belongs into an adapter's folder, by name without adapters."""
+    """Return what belongs into an adapter's folder, by name without adapters.
+
+    Args:
+        model: with adapters.
+        adapter: its description.
+        state_dict: the model's tensors, where those of the model itself are sharded.
+    """
     own: Mapping[str, Tensor] = dict(model.named_parameters()) if state_dict is None else state_dict
-    found = {short: own[full] for short, full in lora_names(model, name=name).items()}
+    found = {short: own[full] for short, full in lora_names(model).items()}
     if not found:
-        raise CheckpointError(f"The model has no adapter of the name {name!r} to save.")
+        raise CheckpointError("The model's adapters are those of an AdapterSet, which are saved already.")
     for full in held_names(model, adapter):
         found[plain_name(full)] = own[full]
     found.update(new_rows(model, adapter.origin.rows, own))

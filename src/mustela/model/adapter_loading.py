@@ -63,6 +63,8 @@ def load_adapter(
     put_adapter(model, replace(adapter, origin=origin), tensors, who=str(folder))
     if (folder / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(folder)
+    if quantisation is not None:
+        model.to(device)  # type: ignore[arg-type]
     return model
 
 

@@ -104,7 +104,7 @@ def build_classic(
         classic: the composition.
         dtype: of all weights.
         quantisation: of the language model, or None.
-        device: where quantised layers go; all others go to the CPU.
+        device: where a quantised model goes; any other goes to the CPU.
         attn_implementation: attention back-end of both.
         cache_dir: where downloads go.
     """
@@ -135,6 +135,7 @@ def build_classic(
     )
     if quantisation is not None:
         mark_quantised(model, lm)
+        model.to(device)  # type: ignore[arg-type]
     model.origin = origin_of(model, "classic", language_model, vision_tower, rows=rows)
     return model, processor
 
@@ -181,6 +182,7 @@ def build_on_base(
     model = wrap(base, tokenizer, regions)
     if quantisation is not None:
         mark_quantised(model, base)
+        model.to(device)  # type: ignore[arg-type]
     model.origin = origin_of(model, "ready", base_path, None, rows=rows)
     settings = ProcessorSettings(
         region_token=REGION_TOKEN if regions.encoder != "none" else None,

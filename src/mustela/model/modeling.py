@@ -21,6 +21,7 @@ from mustela.model.configuration import MustelaConfig
 from mustela.model.families import ImageFeatures, check_image_tokens, encode_images, family_of
 from mustela.model.grids import FeatureGrids
 from mustela.model.injection import head_only_at, region_embeddings, region_rows
+from mustela.model.loss import supervised_loss
 from mustela.model.parts import part_of
 from mustela.model.region_encoders import RegionEncoder, build_region_encoder
 
@@ -42,32 +43,6 @@ class MustelaOutput(ModelOutput):
     loss: Tensor | None = None
     logits: Tensor | None = None
     cache: Any = None
-
-
-def supervised_loss(
-    logits_LV: Tensor,
-    targets_L: Tensor,
-    *,
-    weights_L: Tensor | None = None,
-    items: Tensor | int | None = None,
-) -> Tensor:
-    """Cross entropy summed over supervised tokens and divided by `items`.
-
-    Args:
-        logits_LV: `(L, V)` logits of the L supervised positions.
-        targets_L: `(L,)` their tokens.
-        weights_L: `(L,)` factor of each token's loss; None means 1.
-        items: tokens to divide by: those of the whole (accumulated, distributed) batch; None means L.
-
-    Returns:
-        Scalar float32; exactly 0 with zero gradients where L = 0.
-    """
-    losses_L = functional.cross_entropy(logits_LV.float(), targets_L, reduction="none")
-    if weights_L is not None:
-        losses_L = losses_L * weights_L.to(losses_L)
-    divisor = targets_L.shape[0] if items is None else items
-    divisor = divisor.clamp(min=1).to(losses_L.device) if isinstance(divisor, Tensor) else max(divisor, 1)
-    return losses_L.sum() / divisor
 
 
 class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
@@ -237,10 +212,11 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             if part_of(name) in ("vision_tower", "projector")
         )
 
-    def _blank_picture(self) -> Tensor:
-        """Encode a black picture: a scalar to be added to the features of no region.
+    def blank_picture(self) -> Tensor:
+        """Encode a black picture and sum up all that is read from it: a scalar that hangs on every weight.
 
-        As there are none, it adds exactly nothing, and gives all that it ran through gradients of zero.
+        Added to the features of no region, it changes nothing and gives all that it ran through gradients of
+        zero.
         """
         inputs = {
             name: tensor.to(self.device)
@@ -277,7 +253,7 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """
         rows, region_features, inputs = self._prepare(input_ids, inputs)
         if inputs.get("mm_encoder_outputs") is None and self._waits_for_pictures():
-            region_features = region_features + self._blank_picture()
+            region_features = region_features + self.blank_picture()
         with region_embeddings(self.get_input_embeddings(), rows, region_features):
             if labels is None:
                 outputs = self.base(input_ids=input_ids, attention_mask=attention_mask, **inputs)

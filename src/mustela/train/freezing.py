@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mustela.config import ModelArguments
 from mustela.errors import ConfigError
+from mustela.model import MustelaForConditionalGeneration
 from mustela.model.lora import is_lora
 
 VISION_TOWER = "vision_tower"
@@ -84,6 +85,21 @@ def apply_freezing(model: nn.Module, plan: Freezing, *, parts: Parts) -> None:
             parameter.requires_grad_(name in learning or is_lora(name))
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ConfigError("Nothing is left to learn: the model lacks the parts that are not frozen.")
+
+
+def freeze_unread(model: MustelaForConditionalGeneration, *, parts: Parts) -> None:
+    """Freeze weights of the vision tower that no picture's features hang on, such as its last layers'.
+
+    They would never get a gradient, for which distributed engines wait.
+    """
+    tower = [name for name in parts.get(VISION_TOWER, ()) if model.get_parameter(name).requires_grad]
+    if not tower:
+        return
+    model.blank_picture().backward()
+    for name in tower:
+        parameter = model.get_parameter(name)
+        parameter.requires_grad_(parameter.grad is not None)
+    model.zero_grad(set_to_none=True)
 
 
 def learn_new_rows(embedding: nn.Embedding, rows: Sequence[int]) -> None:

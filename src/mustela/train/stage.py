@@ -25,7 +25,14 @@ from mustela.train.adapters import FIRST_VALUES, make_learn, put_in_adapters
 from mustela.train.build import Built
 from mustela.train.data import StageData
 from mustela.train.folder import RunFolder, checkpoints
-from mustela.train.freezing import Parts, apply_freezing, learn_new_rows, part_sizes, plan_freezing
+from mustela.train.freezing import (
+    Parts,
+    apply_freezing,
+    freeze_unread,
+    learn_new_rows,
+    part_sizes,
+    plan_freezing,
+)
 from mustela.train.order import EpochSampler, EpochView, Strategy
 from mustela.train.plan import Lengths, describe_stage, estimate_memory, schedule
 from mustela.train.progress import LogFile, ProgressBar
@@ -157,9 +164,11 @@ def set_up_learning(
         put_in_adapters(model, training, rows=rows, plan=plan, first_values=first_values)
         parts = _parts(model)
         apply_freezing(model, plan, parts=parts)
+        freeze_unread(model, parts=parts)
         return parts, make_learn(model, training)
     parts = _parts(model)
     apply_freezing(model, plan, parts=parts)
+    freeze_unread(model, parts=parts)
     if plan.language_model or not rows:
         return parts, ()
     embedding = _embedding(model)
