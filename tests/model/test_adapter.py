@@ -184,3 +184,27 @@ def test_new_rows_are_those_behind_the_base(base):
     assert tensors["new_rows.embedding"].shape == (rows, 32)
     assert tensors["new_rows.head"].shape == (rows, 32)
     assert not any(name.startswith("new_rows") for name in adapter_tensors(model, model.adapter))
+
+
+@pytest.mark.parametrize("samples", [slice(0, 4), slice(0, 1)], ids=["mixture", "text"])
+def test_checkpointing_behind_frozen_embeddings_gives_adapters_the_same_gradients(
+    base, classic_pair, samples
+):
+    model = adapt(load_model(base, device="cpu")[0]).train()
+    for name, parameter in model.named_parameters():
+        if part_of(name) in ("projector", "region_encoder"):
+            parameter.requires_grad_(True)
+    batch = classic_pair.batch(classic_pair.four()[samples])
+    found = []
+    for _ in range(2):
+        model.zero_grad(set_to_none=True)
+        model(**batch).loss.backward()
+        found.append({name: p.grad.clone() for name, p in model.named_parameters() if p.requires_grad})
+        model.activation_checkpointing_enable()
+    plain, checkpointed = found
+    assert not any("embed_tokens" in name for name in plain)
+    for name, gradient in plain.items():
+        assert gradient.isfinite().all()
+        if part_of(name) == "language_model" or samples.stop == 4:
+            assert gradient.any(), name
+        torch.testing.assert_close(checkpointed[name], gradient, atol=1e-5, rtol=1e-4)

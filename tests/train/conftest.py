@@ -198,6 +198,12 @@ class Runs:
         return self.output.getvalue()
 
 
+@pytest.fixture(scope="session")
+def runs_in() -> Callable[[Path], Runs]:
+    """Makes `runs` of another folder, for a run that several tests look at."""
+    return lambda root: Runs(root, pytest.MonkeyPatch(), io.StringIO())
+
+
 @pytest.fixture
 def runs(tmp_path, monkeypatch) -> Callable[..., RunResult]:
     return Runs(tmp_path, monkeypatch, io.StringIO())

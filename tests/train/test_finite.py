@@ -59,6 +59,7 @@ def test_so_many_may_be_left_out_and_change_no_weight(runs, scratch, bad_step):
         runs("again", recipe, ["--max_nonfinite_losses", 1])
 
 
+@pytest.mark.slow
 def test_a_bad_batch_among_several_of_a_step_takes_the_step_with_it(runs, scratch, bad_step):
     bad_step(3)
     flags = ["--max_nonfinite_losses", 1, "--gradient_accumulation_steps", 2, "--max_steps", 2]

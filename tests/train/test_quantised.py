@@ -51,7 +51,11 @@ def logits(model, processor):
         return model(torch.cat([image, text], 1), pixel_values=pixels).logits
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(map(str, kind.values())))
+@pytest.mark.parametrize(
+    "kind",
+    [KINDS[0], KINDS[2], pytest.param(KINDS[1], marks=pytest.mark.slow)],
+    ids=lambda kind: "-".join(map(str, kind.values())),
+)
 def test_train_save_load_and_merge(runs, quantised, kind, wide_parts):
     recipe = {**quantised, **kind}
     runs("run", recipe)
@@ -96,6 +100,7 @@ def test_a_resumed_run_equals_an_unbroken_one(runs, quantised, kind):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_a_base_of_mustela_keeps_all_but_its_language_model(runs, scratch, wide_language_model):
     parts = scratch["from_scratch"]
     wide = {**parts, "language_model": {**parts["language_model"], **wide_language_model}}
@@ -130,7 +135,16 @@ def test_a_projector_that_was_packed_is_named_with_both_shapes(runs, quantised):
 
 
 @pytest.mark.filterwarnings("ignore:Paged optimizers are not supported on CPU")
-@pytest.mark.parametrize("optim", ["adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "lion_8bit"])
+@pytest.mark.parametrize(
+    "optim",
+    [
+        "paged_adamw_8bit",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("adamw_8bit", "paged_adamw_32bit", "lion_8bit")
+        ),
+    ],
+)
 def test_optimisers_of_bitsandbytes(runs, classic, optim):
     recipe = {**classic, **LORA, "optim": optim, "max_steps": 2}
     runs("run", recipe)

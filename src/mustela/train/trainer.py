@@ -15,7 +15,6 @@ import numpy as np
 import torch
 import transformers
 from accelerate.data_loader import DataLoaderAdapter
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
@@ -28,8 +27,7 @@ from mustela.train.freezing import Parts
 from mustela.train.groups import parameter_groups
 from mustela.train.muon import MuonAdamW, hidden_matrices
 from mustela.train.stopping import StopRequest, WorkerStart
-
-TRAINED_FILE = "trained.safetensors"
+from mustela.train.trained import TRAINED_FILE, load_trained, save_trained
 
 # Answers held-out questions with a model: (model, step) -> numbers by name.
 Examine = Callable[[nn.Module, int], Mapping[str, float]]
@@ -234,6 +232,14 @@ class MustelaTrainer(transformers.Trainer):
         else:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
 
+    def _load_best_model(self) -> None:
+        trained = Path(self.state.best_model_checkpoint or "") / TRAINED_FILE
+        if trained.is_file():
+            model: Any = self.model
+            load_trained(model, trained)
+        else:
+            super()._load_best_model()
+
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         """Report what a checkpoint lacks, except names of tied tensors, which are saved once."""
         model: Any = self.model
@@ -260,31 +266,6 @@ class MustelaTrainer(transformers.Trainer):
             ) from error
         self._stop.raise_if_stopped(step=self.state.global_step, last=self.state.max_steps)
         return float(result.training_loss)
-
-
-def save_trained(model: nn.Module, path: Path, *, state_dict: Mapping[str, Tensor] | None = None) -> None:
-    """Write the parameters that learn."""
-    own = dict(model.named_parameters())
-    tensors = {
-        name: (state_dict or own)[name].detach().cpu().contiguous()
-        for name, parameter in own.items()
-        if parameter.requires_grad
-    }
-    save_file(tensors, path, metadata={"format": "pt"})
-
-
-def load_trained(model: nn.Module, path: Path) -> None:
-    """Read the parameters that learn.
-
-    Raises:
-        CheckpointError: the file has other parameters than those that learn now.
-    """
-    tensors = load_file(path)
-    learning = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    if learning != tensors.keys():
-        odd = sorted(learning ^ tensors.keys())
-        raise CheckpointError(f"{path} holds other parameters than learn now: {', '.join(odd[:5])} ...")
-    model.load_state_dict(tensors, strict=False)
 
 
 @contextmanager
