@@ -28,7 +28,7 @@ def lora(classic):
 
 @pytest.fixture(scope="module")
 def on_disk(tmp_path_factory, scratch, runs_in):
-    """A model of mustela with tied embeddings, as `base`, and a trained adapter on it, as `run`; not to be changed."""
+    """A model of mustela with tied embeddings, `base`, and a trained adapter, `run`; not to be changed."""
     runs = runs_in(tmp_path_factory.mktemp("adapters"))
     runs("base", scratch, ["--max_steps", 1])
     runs("run", recipe_on(runs.root / "base", scratch))
@@ -368,24 +368,10 @@ def test_settings_that_do_not_go_together(runs, classic, scratch, changes, messa
 
 @pytest.mark.slow
 def test_the_best_checkpoint_is_found_again(runs, on_base, shapes):
-    flags = [
-        "--eval_data_path",
-        shapes / "val.json",
-        "--eval_strategy",
-        "steps",
-        "--save_steps",
-        1,
-        "--eval_steps",
-        1,
-    ]
-    # The first step is the best: the later ones are far too large.
-    recipe = {
-        **on_base,
-        "learning_rate": 5.0,
-        "lr_scheduler_type": "constant",
-        "load_best_model_at_end": True,
-    }
-    runs("run", recipe, flags)
+    flags = ["--eval_data_path", shapes / "val.json", "--eval_strategy", "steps", "--eval_steps", 1]
+    # The steps are far too large, so the last is not the best.
+    recipe = {**on_base, "learning_rate": 5.0, "lr_scheduler_type": "constant", "save_steps": 1}
+    runs("run", {**recipe, "load_best_model_at_end": True}, flags)
     best = min((line for line in runs.log("run") if "eval_loss" in line), key=lambda line: line["eval_loss"])
     kept = runs.weights("run", f"checkpoint-{best['step']}/trained.safetensors")
     saved = runs.weights("run", TENSORS)

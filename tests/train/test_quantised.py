@@ -139,10 +139,9 @@ def test_a_projector_that_was_packed_is_named_with_both_shapes(runs, quantised):
     "optim",
     [
         "paged_adamw_8bit",
-        *(
-            pytest.param(name, marks=pytest.mark.slow)
-            for name in ("adamw_8bit", "paged_adamw_32bit", "lion_8bit")
-        ),
+        pytest.param("adamw_8bit", marks=pytest.mark.slow),
+        pytest.param("paged_adamw_32bit", marks=pytest.mark.slow),
+        pytest.param("lion_8bit", marks=pytest.mark.slow),
     ],
 )
 def test_optimisers_of_bitsandbytes(runs, classic, optim):

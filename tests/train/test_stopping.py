@@ -36,7 +36,7 @@ def signalled(monkeypatch):
 @pytest.mark.parametrize(
     "number",
     [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
-    ids=lambda number: number.name,
+    ids=str,
 )
 def test_a_signal_leaves_a_checkpoint_to_go_on_from(runs, scratch, signalled, number, monkeypatch):
     recipe = {**scratch, "save_steps": 100, "dataloader_num_workers": 2}
