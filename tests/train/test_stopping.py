@@ -62,25 +62,39 @@ def test_a_signal_in_the_last_step_does_not_keep_the_run_from_its_end(runs, scra
     assert runs("run", scratch).finished
 
 
+# Says by a file that a step is under way, in which it then stays for a while.
+DRIVER = """
+import sys, time, pathlib
+from mustela.cli.main import main
+from mustela.train.trainer import MustelaTrainer
+whole = MustelaTrainer.training_step
+def step(trainer, *args, **kwargs):
+    loss = whole(trainer, *args, **kwargs)
+    pathlib.Path(sys.argv[1]).touch()
+    time.sleep(float(sys.argv[2]))
+    return loss
+MustelaTrainer.training_step = step
+sys.exit(main(sys.argv[3:]))
+"""
+
+
 @pytest.mark.slow
-def test_the_command_ends_with_the_signal_s_status_and_at_once_at_the_second(runs, scratch):
-    recipe = {**scratch, "max_steps": 100_000, "save_steps": 100_000, "dataloader_num_workers": 1}
-    file = runs.root / "run.yaml"
+@pytest.mark.parametrize(("signals", "status"), [(1, 128 + signal.SIGTERM), (2, -signal.SIGTERM)])
+def test_the_command_ends_with_the_signal_s_status_and_at_once_at_the_second(runs, scratch, signals, status):
+    recipe = {**scratch, "max_steps": 1000, "save_steps": 1000, "dataloader_num_workers": 1}
+    file, stepping, folder = runs.root / "run.yaml", runs.root / "stepping", runs.root / "run"
     file.write_text(yaml.safe_dump(recipe), encoding="utf-8")
-    for name, signals, status in (("once", 1, 128 + signal.SIGTERM), ("twice", 2, -signal.SIGTERM)):
-        folder = runs.root / name
-        line = [sys.executable, "-m", "mustela", "train", str(file), "--output_dir", str(folder)]
-        # Steps so long that the second signal comes before the end of one.
-        slow = ["--gradient_accumulation_steps", "2000"] if signals == 2 else []
-        with subprocess.Popen([*line, *slow], start_new_session=True, stderr=subprocess.PIPE) as process:
-            started = folder / ("log.jsonl" if signals == 1 else "data_report.json")
-            deadline = time.monotonic() + 120
-            while not started.is_file() and time.monotonic() < deadline:
-                time.sleep(0.2)
-            time.sleep(0 if signals == 1 else 8)
-            for _ in range(signals):
-                # The whole group, as a scheduler does: workers must live until the checkpoint is there.
-                os.killpg(process.pid, signal.SIGTERM)
-                time.sleep(0.5)
-            assert process.wait(120) == status
-        assert any(is_complete(path) for path in folder.glob("checkpoint-*")) is (signals == 1)
+    line = [sys.executable, "-c", DRIVER, str(stepping), "1" if signals == 1 else "100"]
+    line += ["train", str(file), "--output_dir", str(folder)]
+    with subprocess.Popen(line, start_new_session=True, stderr=subprocess.PIPE) as process:
+        while not stepping.is_file():
+            assert process.poll() is None
+            time.sleep(0.1)
+        # The whole group, as a scheduler does: workers must live until the checkpoint is there.
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.stderr is not None
+        assert any(b"saving a checkpoint" in said for said in process.stderr)
+        if signals == 2:
+            os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait() == status
+    assert any(is_complete(path) for path in folder.glob("checkpoint-*")) is (signals == 1)
