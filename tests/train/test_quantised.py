@@ -100,6 +100,17 @@ def test_a_resumed_run_equals_an_unbroken_one(runs, quantised, kind):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.parametrize("bits", [4, pytest.param(8, marks=pytest.mark.slow)])
+def test_held_out_questions_do_not_change_the_training(runs, quantised, shapes, bits):
+    recipe = {**quantised, "bits": bits}
+    runs("without", recipe)
+    flags = ["--eval_strategy", "steps", "--eval_steps", 1, "--eval_data_path", shapes / "val.json"]
+    runs("with", recipe, flags)
+    assert runs.losses("with") == runs.losses("without")
+    one, other = (runs.weights(name, "final/adapter_model.safetensors") for name in ("without", "with"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
 @pytest.mark.slow
 def test_a_base_of_mustela_keeps_all_but_its_language_model(runs, scratch, wide_language_model):
     parts = scratch["from_scratch"]

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
+from torch import nn
 from transformers import BitsAndBytesConfig, PreTrainedConfig
 
 from mustela.errors import require
@@ -81,6 +82,17 @@ def mark_quantised(model: MustelaForConditionalGeneration, loaded: Any) -> None:
     model.hf_quantizer = loaded.hf_quantizer
     model.quantization_method = loaded.quantization_method
     _forget(model.config)
+
+
+def keep_trainable(model: nn.Module) -> None:
+    """Keep 4-bit layers on a CPU in the form that gradients pass through.
+
+    Where a CPU has the instructions for it, bitsandbytes packs a layer for good when it first answers without
+    gradients, as in an evaluation. A packed layer gives the layers before it no gradient, silently.
+    """
+    for module in model.modules():
+        if type(module).__name__ == "Linear4bit":
+            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
 
 
 def _forget(config: PreTrainedConfig) -> None:

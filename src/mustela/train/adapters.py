@@ -16,6 +16,7 @@ from mustela.model import MustelaForConditionalGeneration
 from mustela.model.adapter import Adapter, adapter_tensors, write_adapter_files
 from mustela.model.lora import LoraSettings, attach_lora, choose_targets, is_lora, lora_names, plain_name
 from mustela.model.parts import part_of
+from mustela.model.quantisation import keep_trainable
 from mustela.train.build import quantisation_of
 from mustela.train.freezing import Freezing
 
@@ -83,6 +84,7 @@ def put_in_adapters(
     Raises:
         ConfigError: settings that don't fit the model; adapters in a part that learns whole.
     """
+    keep_trainable(model)
     settings = lora_settings(training)
     if model.adapter is not None:
         check_continues(model.adapter.lora, training, who="The training")
