@@ -103,6 +103,7 @@ def test_a_ready_model_uses_its_own_template_and_a_region_encoder():
     [
         ("--lora_enable False", "lora_enable", False),
         ("--lora_enable", "lora_enable", True),
+        ("--bits 4", "bits", 4),
         ("--tf32", "tf32", True),
         ("--tf32 --bf16", "tf32", True),
         ("--no_mm_use_im_patch_token", "mm_use_im_patch_token", False),

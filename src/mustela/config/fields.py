@@ -126,7 +126,11 @@ def _convert(value: Any, kind: Any, *, alone: bool) -> tuple[Any, bool]:
 def _convert_literal(value: Any, choices: tuple[Any, ...]) -> tuple[Any, bool]:
     if isinstance(value, bool):
         value = "yes" if value else "no"
-    return value, value in choices
+    for choice in choices:
+        # A flag's number is text.
+        if value == choice or (isinstance(value, str) and value == str(choice)):
+            return choice, True
+    return None, False
 
 
 def _convert_bool(value: Any) -> tuple[Any, bool]:
