@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from mustela.constants import IGNORE_INDEX
 from mustela.data.message import Message, Slot
 from mustela.data.prompt import Prompt, PromptEncoder
 from mustela.data.templates import get_template
+from mustela.data.tokenizer import load_tokenizer
 from mustela.errors import RecordError
+from mustela.model.tokens import add_tokens
 
 IMAGE, REGION = "<image>", "<region_fea>"
 CASES = json.loads((Path(__file__).parents[1] / "golden" / "labels.json").read_text(encoding="utf-8"))
@@ -95,39 +96,6 @@ def _llama(extra: tuple[str, ...]) -> PreTrainedTokenizerFast:
     if not place:
         pytest.skip("MUSTELA_LLAMA_TOKENIZER names no Llama tokenizer.model")
     path = Path(place)
-    vocabulary, merges = _pieces(path / "tokenizer.model" if path.is_dir() else path)
-    raw = Tokenizer(
-        models.BPE(vocab=vocabulary, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
-    )
-    raw.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    raw.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    )
-    raw.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=raw, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="<unk>"
-    )
-    for token in extra:
-        tokenizer.add_tokens([AddedToken(token, lstrip=True, rstrip=True, normalized=False, special=True)])
-    tokenizer.add_tokens([AddedToken(IMAGE, normalized=False, special=True)])
+    tokenizer = load_tokenizer(path if path.is_dir() else path.parent)
+    add_tokens(tokenizer, [*extra, IMAGE])
     return tokenizer
-
-
-@lru_cache(maxsize=1)
-def _pieces(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Return pieces and merges; a merge comes the earlier, the higher its piece scores."""
-    from sentencepiece import SentencePieceProcessor
-
-    model = SentencePieceProcessor(model_file=str(path))
-    vocabulary = {model.id_to_piece(index): index for index in range(model.get_piece_size())}
-    ranked = []
-    for piece, index in vocabulary.items():
-        if model.is_control(index) or model.is_byte(index) or model.is_unknown(index):
-            continue
-        halves = ((piece[:cut], piece[cut:]) for cut in range(1, len(piece)))
-        ranked += [
-            (-model.get_score(index), vocabulary[left], vocabulary[right], left, right)
-            for left, right in halves
-            if left in vocabulary and right in vocabulary
-        ]
-    return vocabulary, [(left, right) for *_, left, right in sorted(ranked)]

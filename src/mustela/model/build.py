@@ -14,7 +14,6 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
-    AutoTokenizer,
     LlavaProcessor,
     PreTrainedConfig,
     PreTrainedTokenizerFast,
@@ -24,6 +23,7 @@ from transformers import (
 from mustela.constants import IM_END_TOKEN, IM_PATCH_TOKEN, IM_START_TOKEN, IMAGE_PLACEHOLDER, REGION_TOKEN
 from mustela.data.processor import MustelaProcessor, ProcessorSettings, load_base_processor
 from mustela.data.templates import get_template
+from mustela.data.tokenizer import load_tokenizer
 from mustela.errors import ConfigError
 from mustela.model.classic import (
     ClassicConfig,
@@ -107,7 +107,7 @@ def build_classic(
     """
     shared: dict[str, Any] = {"cache_dir": cache_dir}
     weights = {"dtype": dtype, "attn_implementation": attn_implementation, **shared}
-    tokenizer: Any = AutoTokenizer.from_pretrained(language_model, **shared)
+    tokenizer: Any = load_tokenizer(language_model, cache_dir=cache_dir)
     patch = IM_PATCH_TOKEN if classic.use_im_patch_token else None
     region = REGION_TOKEN if regions.encoder != "none" else None
     add_tokens(tokenizer, added_tokens(region=region, patch=patch, marks=_marks(classic)))
