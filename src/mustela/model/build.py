@@ -37,6 +37,7 @@ __all__ = [
     "build_classic",
     "build_from_nothing",
     "build_on_base",
+    "fresh_projector",
 ]
 
 
@@ -117,7 +118,7 @@ def build_classic(
     base.model.vision_tower = tower
     base.model.language_model = lm.base_model
     base.lm_head = lm.get_output_embeddings()
-    base.model.multi_modal_projector = _fresh_projector(config).to(dtype)
+    base.model.multi_modal_projector = fresh_projector(config).to(dtype)
     if base.model.place is not None:
         base.model.place = nn.Embedding(
             base.model.place.num_embeddings, base.model.place.embedding_dim, dtype=dtype
@@ -204,7 +205,8 @@ def _config_from(
     return AutoConfig.for_model(kind, **values)
 
 
-def _fresh_projector(config: ClassicConfig) -> nn.Module:
+def fresh_projector(config: ClassicConfig) -> nn.Module:
+    """Make the projector of a composition with random numbers, without making the rest."""
     small = ClassicConfig(
         **{**config.to_dict(), "text_config": config.text_config, "vision_config": config.vision_config}
     )

@@ -6,54 +6,26 @@ the embeddings of tokens that were added to a frozen language model.
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mustela.errors import CheckpointError
+from mustela.model.tensor_file import read_tensors
 from mustela.train.freezing import PROJECTOR, REGION_ENCODER, Parts
 
 FILE_NAME = "mm_projector.safetensors"
 
 _ROWS = "token_rows."
-_PICKLES = (".bin", ".pt", ".pth")
 # What stands in front of `weight` and `bias`, in files of LLaVA and Ferret, of transformers, and in ours.
 _OURS = re.compile(r"^(?:.*\.)?(?:mm_projector|multi_modal_projector)\.")
 _REGIONS = re.compile(r"^(?:.*\.)?region_encoder\.")
 # LLaVA's two-layer projector is a Sequential (linear, GELU, linear).
 _SEQUENTIAL = {"0": "linear_1", "2": "linear_2"}
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a file of plain tensors, safetensors or pickled, without running code from it.
-
-    Raises:
-        CheckpointError: the file is missing, broken, or a pickle with anything but tensors inside.
-    """
-    if not path.is_file():
-        raise CheckpointError(f"{path}: there is no such file. A projector is a .safetensors or .bin file.")
-    try:
-        if path.suffix in _PICKLES:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        else:
-            content = load_file(path)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path} holds Python objects besides tensors and was not loaded, because loading those can run "
-            "code. Convert it to safetensors where you trust it: "
-            "`save_file(torch.load(path, weights_only=False), 'out.safetensors')`."
-        ) from error
-    except (SafetensorError, RuntimeError, EOFError, ValueError) as error:
-        raise CheckpointError(f"{path} is not a readable file of tensors: {error}") from error
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise CheckpointError(f"{path} holds something other than named tensors.")
-    return {str(name): value for name, value in content.items()}
 
 
 def load_projector(
