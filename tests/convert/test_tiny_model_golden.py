@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from tests.convert.originals import Variant, facts, golden, numbers, write_ferret

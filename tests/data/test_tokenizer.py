@@ -18,10 +18,11 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from mustela.data.tokenizer import load_tokenizer, sentencepiece_only
 from mustela.errors import CheckpointError
 
-WORDS = (
+TEXT = (
     "the a dog cats catalogue running  ran red region regions [123, 45, 6, 999] Where is it? is iss sisi "
     "aaaa aaaaa bbb abab ababab , . ! ? ; : USER: ASSISTANT: A chat between\n a human and\n\nan AI über 狗 犬"
-).split(" ")
+)
+WORDS = TEXT.split(" ")
 ALPHABET = " " * 6 + "\n\tabcdeisrtUSER[],.0123456789▁é狗🦡<>/"
 
 

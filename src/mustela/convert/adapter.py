@@ -6,6 +6,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def write_adapter(lora: LoraFolder, model: Path, folder: Path) -> None:
                     (name,),
                     "copied",
                     stored,
-                    lambda name=name: lora.adapter.read(name),  # type: ignore[misc]
+                    partial(lora.adapter.read, name),
                 )
             )
     write_shard(steps, folder / "adapter_model.safetensors")

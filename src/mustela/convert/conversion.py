@@ -157,9 +157,7 @@ def _open(source: Path, options: ConversionOptions) -> _Source:
             else f"{source} is a LoRA adapter and no delta: leave out --delta."
         )
     if options.base is not None and not (options.delta or is_lora):
-        raise CheckpointError(
-            f"{source} holds whole weights, so --base isn't used: leave it out, or --delta."
-        )
+        raise CheckpointError(f"{source} holds whole weights, so --base isn't used: leave it out.")
     if is_lora and options.base is None:
         raise CheckpointError(f"{source} is a LoRA adapter: give --base DIR, the model it was trained on.")
     tower = source / "vision_tower"
@@ -191,7 +189,7 @@ def _convert(
     aspect: Literal["square_nocrop", "pad"],
 ) -> Conversion:
     layout = found.layout
-    size = int(layout.vision_config.image_size)  # type: ignore[attr-defined]
+    size = int(layout.vision_config.image_size)
     told = layout.image_aspect_ratio if layout.image_aspect_ratio in ("square_nocrop", "pad") else None
     classic = ClassicSettings(
         image_wh=(size, size),
@@ -275,8 +273,9 @@ def _tokenizer(found: _Source, classic: ClassicSettings) -> tuple[PreTrainedToke
         got = tokenizer.get_added_vocab().get(REGION_TOKEN)
         if got != found.layout.region_token_id:
             raise CheckpointError(
-                f"{found.folder}/config.json says that {REGION_TOKEN} is token {found.layout.region_token_id}, "
-                f"but for its tokenizer it is {got}. Is added_tokens.json missing?"
+                f"{found.folder}/config.json says that {REGION_TOKEN} is token "
+                f"{found.layout.region_token_id}, but for its tokenizer it is {got}. Is added_tokens.json "
+                "missing?"
             )
     add_tokens(tokenizer, wanted)
     if tokenizer.pad_token_id is None:

@@ -85,7 +85,7 @@ def read_layout(source: Path, *, tower: Path | None) -> Layout:
     vision: Any = AutoConfig.from_pretrained(tower)
     if "vision_config" in vision.sub_configs:
         vision = vision.vision_config
-    feature = raw.get("mm_vision_select_feature") or "patch"
+    feature: Any = raw.get("mm_vision_select_feature") or "patch"
     if feature not in ("patch", "cls_patch"):
         raise CheckpointError(f"{source}: mm_vision_select_feature is {feature!r}, not patch or cls_patch.")
     pooling = raw.get("sampler_pooler_mode")

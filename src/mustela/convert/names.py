@@ -4,34 +4,36 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["VISION", "adapter_module", "is_buffer", "is_region", "our_name", "our_tower_name"]
+__all__ = ["adapter_module", "is_buffer", "our_name", "our_tower_name"]
 
-VISION = "base.model.vision_tower."
+_VISION = "base.model.vision_tower."
 _LANGUAGE = "base.model.language_model."
 _PROJECTOR = "base.model.multi_modal_projector."
+
+_OLD_PROJECTOR = r"(?:model\.)?(?:mm_projector|multi_modal_projector)\."
+_SAMPLER = r"(?:model\.)?region_geo_sampler\."
 
 # First match wins. What adapters of PEFT put in front is stripped before.
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r"(?:model\.)?vision_tower\.(?:vision_tower\.)?(?:vision_model\.)?", VISION),
-        (r"(?:model\.)?(?:mm_projector|multi_modal_projector)\.0\.", f"{_PROJECTOR}linear_1."),
-        (r"(?:model\.)?(?:mm_projector|multi_modal_projector)\.2\.", f"{_PROJECTOR}linear_2."),
-        (r"(?:model\.)?(?:mm_projector|multi_modal_projector)\.", _PROJECTOR),
+        (r"(?:model\.)?vision_tower\.(?:vision_tower\.)?(?:vision_model\.)?", _VISION),
+        (rf"{_OLD_PROJECTOR}0\.", f"{_PROJECTOR}linear_1."),
+        (rf"{_OLD_PROJECTOR}2\.", f"{_PROJECTOR}linear_2."),
+        (_OLD_PROJECTOR, _PROJECTOR),
         (r"(?:model\.)?region_fea_adapter\.", "region_encoder.projection."),
-        (r"(?:model\.)?region_geo_sampler\.diff_projector_list\.(\d+)\.", r"region_encoder.stages.\1.difference."),
-        (r"(?:model\.)?region_geo_sampler\.agg_projector_list\.(\d+)\.net\.0\.", r"region_encoder.stages.\1.aggregate."),
-        (r"(?:model\.)?region_geo_sampler\.agg_projector_list\.(\d+)\.norm\.", r"region_encoder.stages.\1.norm."),
-        (r"(?:model\.)?region_geo_sampler\.flatten_projector\.", "region_encoder.flatten."),
-        (r"(?:model\.)?region_geo_sampler\.dim_projector\.", "region_encoder.output."),
+        (rf"{_SAMPLER}diff_projector_list\.(\d+)\.", r"region_encoder.stages.\1.difference."),
+        (rf"{_SAMPLER}agg_projector_list\.(\d+)\.net\.0\.", r"region_encoder.stages.\1.aggregate."),
+        (rf"{_SAMPLER}agg_projector_list\.(\d+)\.norm\.", r"region_encoder.stages.\1.norm."),
+        (rf"{_SAMPLER}flatten_projector\.", "region_encoder.flatten."),
+        (rf"{_SAMPLER}dim_projector\.", "region_encoder.output."),
         (r"(?:language_model\.)?lm_head\.", "base.lm_head."),
         (r"(?:language_model\.model\.|model\.language_model\.|model\.)", _LANGUAGE),
     )
-)  # fmt: skip
+)
 _ADAPTER = re.compile(r"^base_model\.model\.")
 # Numbers that follow from the configuration and were saved by older versions of transformers.
 _BUFFER = re.compile(r"(?:^|\.)(?:rotary_emb\.inv_freq|position_ids)$")
-_REGION = re.compile(r"(?:^|\.)region_(?:fea_adapter|geo_sampler)\.")
 # What a folder of CLIP, or of another pair of encoders, holds beside its vision encoder.
 _TEXT_SIDE = re.compile(r"^(?:text_model\.|text_projection\.|visual_projection\.|logit_scale|logit_bias)")
 _LORA = re.compile(r"^(?:base_model\.model\.)?(.+)\.lora_([AB])(?:\.\w+)?\.weight$")
@@ -56,11 +58,6 @@ def our_tower_name(name: str) -> str | None:
 def is_buffer(name: str) -> bool:
     """Tell whether a tensor follows from the configuration, so that it needn't be read."""
     return _BUFFER.search(name) is not None
-
-
-def is_region(name: str) -> bool:
-    """Tell whether a tensor belongs to a region encoder of the original."""
-    return _REGION.search(name) is not None
 
 
 def adapter_module(name: str) -> tuple[str, str] | None:

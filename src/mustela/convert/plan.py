@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -154,8 +155,8 @@ def plan_steps(
                 step = _with_lora(step, lora, factors.pop(name))
             plan.steps.append(_fitted(step, shape))
         elif fresh is not None and name in fresh:
-            tensor = fresh[name].to(dtype)
-            plan.steps.append(Step(name, shape, dtype, (), "made fresh", None, lambda tensor=tensor: tensor))
+            make = partial(fresh.__getitem__, name)
+            plan.steps.append(Step(name, shape, dtype, (), "made fresh", None, make))
         else:
             plan.missing.append(name)
     for name in bases.keys() - owners.keys():
@@ -194,7 +195,7 @@ def _copied(name: str, shape: tuple[int, ...], part: Part, source: str, *, dtype
     stored = part.checkpoint.tensors[source]
     if 0 in stored.shape:
         raise CheckpointError(
-            f"{source} is empty ({list(stored.shape)}): the checkpoint was saved without gathering its pieces."
+            f"{source} is empty ({list(stored.shape)}): it was saved without gathering its pieces."
         )
     kept = dtype if stored.dtype.is_floating_point else stored.dtype
     return Step(

@@ -74,7 +74,8 @@ def write_weights(steps: Sequence[Step], folder: Path, *, shard_bytes: int) -> l
             filled = 0
         shards[-1].append(step)
         filled += _bytes(step)
-    files, places = [], {}
+    files: list[Path] = []
+    places: dict[str, str] = {}
     for number, shard in enumerate(shards, start=1):
         name = (
             "model.safetensors" if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}.safetensors"
@@ -120,4 +121,4 @@ def _write_tensor(step: Step, file: BinaryIO) -> None:
     if tuple(tensor.shape) != step.shape:
         raise CheckpointError(f"{step.name} became {list(tensor.shape)} and not {list(step.shape)}.")
     tensor = tensor.to(step.dtype).contiguous()
-    file.write(tensor.reshape(-1).view(torch.uint8).numpy())
+    file.write(tensor.reshape(-1).view(torch.uint8).numpy().data)

@@ -93,10 +93,10 @@ def read_sentencepiece(path: Path) -> SentencePieceModel:
 
 
 def _piece(values: dict[int, int | bytes]) -> Piece:
-    text, score = values.get(1, b""), values.get(2, bytes(4))
-    if not isinstance(text, bytes) or not isinstance(score, bytes):
+    text, score, kind = values.get(1, b""), values.get(2, bytes(4)), values.get(3, 1)
+    if not isinstance(text, bytes) or not isinstance(score, bytes) or isinstance(kind, bytes):
         raise ValueError("a piece has fields of other types")  # noqa: TRY004 - the file is wrong, not a caller
-    return Piece(text.decode("utf-8"), struct.unpack("<f", score)[0], PieceKind(values.get(3, 1)))
+    return Piece(text.decode("utf-8"), struct.unpack("<f", score)[0], PieceKind(kind))
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
-from transformers.utils import cached_file
+from transformers.utils.hub import cached_file
 
 from mustela.data.sentencepiece_model import (
     Piece,
@@ -59,8 +59,8 @@ def load_tokenizer(name_or_path: str | Path, *, cache_dir: str | None = None) ->
                     "%s: there is no tokenizer.json; one was made whose merges follow the scores.", place
                 )
             return _from_sentencepiece(model, place)
-    loaded: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(name_or_path, cache_dir=cache_dir)
-    return loaded
+    loaded: Any = AutoTokenizer.from_pretrained(name_or_path, cache_dir=cache_dir)
+    return loaded  # type: ignore[no-any-return]
 
 
 def sentencepiece_only(name_or_path: str | Path, *, cache_dir: str | None = None) -> Path | None:
