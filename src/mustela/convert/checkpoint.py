@@ -22,7 +22,7 @@ _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _SINGLES = ("model.safetensors", "pytorch_model.bin")
 _SHARDS = ("model-*.safetensors", "pytorch_model-*.bin")
 # A mapped file's pages count as ours once they were read, so it is opened anew now and then.
-_REOPEN_BYTES = 256 * 2**20
+_REOPEN_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True)

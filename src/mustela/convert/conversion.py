@@ -29,7 +29,7 @@ from mustela.model.modeling import MustelaForConditionalGeneration
 from mustela.model.region_encoders import build_region_encoder
 from mustela.model.settings import ClassicSettings, RegionSettings
 from mustela.model.tokens import add_tokens, added_tokens
-from mustela.model.wrapping import end_ids, mustela_config, without_numbers
+from mustela.model.wrapping import end_ids, mustela_config, tensor_shapes
 
 __all__ = ["ConversionOptions", "convert_ferret", "convert_llava"]
 
@@ -218,7 +218,7 @@ def _convert(
     dtype = options.dtype or _dtype(found)
     keeps_adapter = found.lora is not None and options.lora == "adapter"
     plan = plan_steps(
-        _targets(config),
+        tensor_shapes(config),
         found.parts,
         dtype=dtype,
         delta_base=found.delta_base,
@@ -298,13 +298,6 @@ def _config(
     config = mustela_config(base, tokenizer, regions)
     config.architectures = [MustelaForConditionalGeneration.__name__]
     return config
-
-
-def _targets(config: MustelaConfig) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of a model's tensors, without those that are tied to another."""
-    model = without_numbers(MustelaForConditionalGeneration, config)
-    tied = {"base.lm_head.weight"} if config.get_text_config().tie_word_embeddings else set()
-    return {name: tuple(value.shape) for name, value in model.state_dict().items() if name not in tied}
 
 
 def _fresh(

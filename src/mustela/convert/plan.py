@@ -228,7 +228,7 @@ def _with_base(step: Step, shape: tuple[int, ...], base: Part, source: str) -> S
     def add() -> Tensor:
         # The sum of two numbers of half precision in single precision is exact, then rounded once.
         total = step.make().float()
-        total[: rows[0]] += base.checkpoint.read(source).float()
+        total[: rows[0]] += base.checkpoint.read(source)
         return total
 
     how = "added to the base" + ("" if rows == step.shape else f", rows from {rows[0]} on as they are")

@@ -63,3 +63,10 @@ def end_ids(known: int | list[int] | None, tokenizer: PreTrainedTokenizerFast) -
     return list(
         dict.fromkeys([*ids, *([tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else [])])
     )
+
+
+def tensor_shapes(config: MustelaConfig) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a model's tensors by name, without a head that is tied to the embeddings."""
+    model = without_numbers(MustelaForConditionalGeneration, config)
+    tied = {"base.lm_head.weight"} if config.get_text_config().tie_word_embeddings else set()
+    return {name: tuple(value.shape) for name, value in model.state_dict().items() if name not in tied}

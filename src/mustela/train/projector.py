@@ -36,7 +36,7 @@ def load_projector(
     embedding: nn.Embedding | None = None,
     token_ids: Mapping[str, int] | None = None,
 ) -> tuple[str, ...]:
-    """Put the projector of a file into a model, and the region encoder if the file has one.
+    """Put the projector of a file into a model, the region encoder, or both, as the file has them.
 
     Prefixes of other programs are stripped; tensors of other parts in the file are ignored. Embeddings of
     tokens in the file are copied into `embedding` where `token_ids` has the token.
@@ -54,11 +54,12 @@ def load_projector(
             found[f"{PROJECTOR}.{_layer(_OURS.sub('', name))}"] = tensor
         elif _REGIONS.match(name):
             found[f"{REGION_ENCODER}.{_REGIONS.sub('', name)}"] = tensor
-    wanted = _short_names(parts, PROJECTOR)
-    if not any(name.startswith(f"{PROJECTOR}.") for name in found):
+    if not found:
         raise CheckpointError(f"{path} has no projector: its tensors are {', '.join(list(tensors)[:5])} ...")
-    if any(name.startswith(f"{REGION_ENCODER}.") for name in found):
-        wanted |= _short_names(parts, REGION_ENCODER)
+    wanted: dict[str, str] = {}
+    for part in (PROJECTOR, REGION_ENCODER):
+        if any(name.startswith(f"{part}.") for name in found):
+            wanted |= _short_names(parts, part)
     _check(wanted, found, model=model, path=path)
     by_name = dict(model.named_parameters())
     with torch.no_grad():
