@@ -62,16 +62,17 @@ def _is_refused(entry: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("entry", CASES, ids=IDS)
-def test_prompts_are_those_of_the_original(entry: dict[str, Any]) -> None:
+def test_prompts_are_those_of_the_original(entry: dict[str, Any], parity) -> None:
     if _is_refused(entry):
         with pytest.raises(RecordError):
             _prompt(entry)
     else:
         assert _prompt(entry).text == entry["prompt"]
+        parity.add("labels: prompts of conversations")
 
 
 @pytest.mark.parametrize("entry", CASES, ids=IDS)
-def test_ids_and_labels_are_those_of_the_original(entry: dict[str, Any]) -> None:
+def test_ids_and_labels_are_those_of_the_original(entry: dict[str, Any], parity) -> None:
     tokenizer = _llama(tuple(entry["extra_tokens"]))
     if _is_refused(entry):
         return
@@ -80,14 +81,23 @@ def test_ids_and_labels_are_those_of_the_original(entry: dict[str, Any]) -> None
     ids = [-200 if index == picture else index for index in encoded.input_ids]
     if entry["case"] not in TYPED or (entry["template"], entry["case"]) == ("plain", "question_has_unk_text"):
         assert ids == entry["input_ids"]
+        parity.add("labels: ids of conversations, with Llama's tokenizer")
     if entry["mismatch"] or entry["case"] in TYPED:
-        # The original gave these up; what has to be supervised follows from the prompt.
-        assert len(encoded.answer_spans) == len(encoded.prompt.answers)
+        # The original gave these up. The answers and what ends them are supervised, and nothing else.
+        answers = [encoded.prompt.text[start:end] for start, end in encoded.prompt.answers]
+        told = [turn["value"] for turn in entry["conversations"] if turn["from"] == "gpt"]
+        assert len(answers) == len(told)
+        assert all(text in answer for text, answer in zip(told, answers, strict=True))
+        for (start, end), answer in zip(encoded.answer_spans, answers, strict=True):
+            assert tokenizer.decode(encoded.labels[start:end]).strip() == answer.strip()
+        inside = {at for start, end in encoded.answer_spans for at in range(start, end)}
+        assert all((label != IGNORE_INDEX) == (at in inside) for at, label in enumerate(encoded.labels))
         return
     labels = [IGNORE_INDEX] * len(ids)
     for start, end in entry["supervised_spans"]:
         labels[start:end] = ids[start:end]
     assert encoded.labels == labels
+    parity.add("labels: labels of conversations, with Llama's tokenizer")
 
 
 @lru_cache
