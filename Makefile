@@ -52,7 +52,7 @@ test-slow: $(VENV)/.installed-dev  ## the others
 
 # MUSTELA_LLAMA_TOKENIZER names Llama's tokenizer.model; without it the table is shown but docs/parity.md is left.
 parity: $(VENV)/.installed-dev  ## compare with numbers of the original, write the table into docs/parity.md
-	$(BIN)/python -m pytest -q --parity docs/parity.md
+	$(BIN)/python -m pytest -q tests --parity docs/parity.md
 
 lint: $(VENV)/.installed-dev  ## style, format, types and the direction of imports
 	$(BIN)/ruff check .

@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mustela.model.grids import FeatureGrids
+from mustela.model.grids import FeatureGrids, sample_grids
 from mustela.model.region_encoders import GeoSampler, MeanEncoder, geo
 
 GOLDEN = load_file(Path(__file__).parents[1] / "golden" / "region_encoders.safetensors")
+STEPS = load_file(Path(__file__).parents[1] / "golden" / "sampler_steps.safetensors")
 IMAGE = torch.tensor([0, 0, 0, 1])
 SIZE_WH = torch.tensor([[64, 48], [640, 480]])
 NAMES = {
@@ -121,6 +122,37 @@ def test_sampler_stages_and_output(sampler: GeoSampler, pooling: str, pooled: li
         what = f"sampler, {pooling}: pooled features of stage {stage + 1}"
         close(parity, what, found, GOLDEN[f"{pooling}.stage{stage}.pooled"])
     close(parity, f"sampler, {pooling}: output", output, GOLDEN[f"{pooling}.output"])
+
+
+def test_features_are_read_at_the_same_places(parity) -> None:
+    found = sample_grids(grids(GOLDEN["feature_map"]), points(), IMAGE, geometry="original")
+    close(parity, "sampler: features read from the grid", found, STEPS["sampled_features"])
+
+
+@pytest.mark.usefixtures("given_neighbors")
+def test_steps_inside_the_sampler(
+    sampler: GeoSampler, pooling: str, monkeypatch: pytest.MonkeyPatch, parity
+) -> None:
+    first_anchors: list[Tensor] = []
+    pool: Callable[..., Tensor] = geo.GeoStage.pool
+
+    def recording(stage: geo.GeoStage, neighbor: Tensor, anchor: Tensor, nearest: Tensor) -> Tensor:
+        joined = geo.take(neighbor, nearest) + anchor[:, :, None]
+        first_anchors.append(stage.norm(joined.relu())[:, 0].detach())
+        return pool(stage, neighbor, anchor, nearest)
+
+    monkeypatch.setattr(geo.GeoStage, "pool", recording)
+    flattened: list[Tensor] = []
+    sampler.flatten.register_forward_hook(lambda _, __, output: flattened.append(output))
+    sampler(grids(GOLDEN["feature_map"]), points(), IMAGE)
+    for stage, found in enumerate(first_anchors):
+        # The neighbours of an anchor in any order: each has its like in the other set.
+        away = torch.cdist(found, STEPS[f"{pooling}.stage{stage}.agg_first_anchor"], p=torch.inf)
+        largest = float(torch.maximum(away.amin(1).max(), away.amin(2).max()))
+        what = f"sampler, {pooling}: neighbours of an anchor before pooling, stage {stage + 1}"
+        parity.add(what, cases=4 * 24, difference=largest)
+        assert largest < 1e-5
+    close(parity, f"sampler, {pooling}: flattened", flattened[0], STEPS[f"{pooling}.flatten_out"])
 
 
 @pytest.mark.usefixtures("given_neighbors")
