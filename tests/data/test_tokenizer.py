@@ -13,10 +13,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from tests.convert.originals import (
+    PREFIX,
+    language_config,
+    numbers,
+    write_tokenizer,
+    write_tower,
+    write_weights,
+)
+from transformers import AutoTokenizer, CLIPImageProcessorPil, PreTrainedTokenizerFast
 
 from mustela.data.tokenizer import load_tokenizer, sentencepiece_only
 from mustela.errors import CheckpointError
+from mustela.model.build import build_classic
+from mustela.model.settings import ClassicSettings, RegionSettings
 
 TEXT = (
     "the a dog cats catalogue running  ran red region regions [123, 45, 6, 999] Where is it? is iss sisi "
@@ -156,6 +166,28 @@ def test_a_folder_with_a_fast_tokenizer_is_left_to_transformers(folder: Path, tm
     (saved / "tokenizer.model").write_bytes((folder / "tokenizer.model").read_bytes())
     assert sentencepiece_only(saved) is None
     assert load_tokenizer(saved)("a dog").input_ids == AutoTokenizer.from_pretrained(saved)("a dog").input_ids
+
+
+def test_training_gets_the_same_tokenizer(tmp_path: Path) -> None:
+    vicuna = tmp_path / "vicuna"
+    vicuna.mkdir()
+    (vicuna / "config.json").write_text(json.dumps(language_config()))
+    state = {
+        n: v for n, v in numbers("state", "geo").items() if n.startswith(("model.embed", "model.layers"))
+    }
+    rest = {name: numbers("state", "geo")[name] for name in ("model.norm.weight", "lm_head.weight")}
+    write_weights(vicuna, state | rest, "safetensors")
+    write_tokenizer(vicuna, region=False)
+    tower = {n.removeprefix(PREFIX): v for n, v in numbers("state", "geo").items() if n.startswith(PREFIX)}
+    write_tower(tmp_path / "tower", tower)
+    CLIPImageProcessorPil().save_pretrained(tmp_path / "tower")
+    classic = ClassicSettings(image_wh=(56, 56))
+    _, processor = build_classic(
+        vicuna, tmp_path / "tower", version="v1", regions=RegionSettings(encoder="geo"), classic=classic
+    )
+    theirs = SentencePieceProcessor(model_file=str(vicuna / "tokenizer.model"))
+    for text in ("  two  blanks", "a dog\n\nUSER: [1, 23]", "🦡"):
+        assert processor.tokenizer(text, add_special_tokens=False).input_ids == theirs.encode(text)
 
 
 def test_llama_gets_the_ids_of_sentencepiece(parity) -> None:
