@@ -181,6 +181,23 @@ def write_lora(folder: Path) -> tuple[Path, Path, dict[str, Tensor]]:
     return lora, vicuna, whole
 
 
+def test_adapters_of_another_base_are_refused(tmp_path: Path) -> None:
+    lora, vicuna, _ = write_lora(tmp_path)
+    factors = torch.load(lora / "adapter_model.bin")
+    name = "base_model.model.model.layers.1.self_attn.v_proj.lora_B.weight"
+    torch.save({**factors, name: torch.zeros(60, 4)}, lora / "adapter_model.bin")
+    with pytest.raises(CheckpointError, match=r"v_proj.*\[60, 4\].*another base"):
+        convert_ferret(lora, tmp_path / "ours", ConversionOptions(base=vicuna))
+    torch.save({key: v for key, v in factors.items() if key != name}, lora / "adapter_model.bin")
+    with pytest.raises(CheckpointError, match="lacks its other half"):
+        convert_ferret(lora, tmp_path / "ours", ConversionOptions(base=vicuna))
+    moved = {key.replace("layers.1", "layers.7"): value for key, value in factors.items()}
+    torch.save(moved, lora / "adapter_model.bin")
+    for way in ("merge", "adapter"):
+        with pytest.raises(CheckpointError, match=r"adapter:.*layers\.7.*no place"):
+            convert_ferret(lora, tmp_path / "ours", ConversionOptions(base=vicuna, lora=way))  # type: ignore[arg-type]
+
+
 def answer(model: torch.nn.Module) -> Tensor:
     generator = torch.Generator().manual_seed(1)
     ids = torch.tensor([[1, *[512] * 16, 40, 511, 60, 7]])
@@ -288,14 +305,17 @@ def test_kinds_are_not_mistaken_for_each_other(tmp_path: Path) -> None:
 def test_names_that_do_not_add_up_are_errors_unless_allowed(tmp_path: Path) -> None:
     state = dict(numbers("state", "geo"))
     state["model.something.weight"] = torch.zeros(2)
+    state["elsewhere.bias"] = torch.zeros(2)
     state.pop("model.mm_projector.bias")
     state.pop("model.layers.1.mlp.up_proj.weight")
     source = write_ferret(tmp_path / "original", state=state)
     with pytest.raises(CheckpointError) as caught:
         convert_ferret(source, tmp_path / "ours")
-    for name in ("model.something.weight", "projector.bias", "layers.1.mlp.up_proj.weight"):
+    for name in ("model.something.weight", "elsewhere.bias", "projector.bias", "layers.1.mlp.up_proj.weight"):
         assert name in str(caught.value)
-    allowed = ConversionOptions(allow_unread=("model.something.*",), allow_missing=("*projector.bias", "*"))
+    allowed = ConversionOptions(
+        allow_unread=("model.something.*", "elsewhere.bias"), allow_missing=("*projector.bias", "*")
+    )
     with pytest.raises(CheckpointError) as caught:
         convert_ferret(source, tmp_path / "ours", allowed)
     assert "something" not in str(caught.value).partition("Allowed")[0]

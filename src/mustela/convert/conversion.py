@@ -110,6 +110,9 @@ def _convert(
         lora=found.lora.lora if found.lora is not None and not keeps_adapter else None,
         fresh=fresh_tensors(config, found, options, dtype),
     )
+    if keeps_adapter and found.lora is not None:
+        strangers = found.lora.lora.factors.keys() - tensor_shapes(config).keys()
+        plan.unread += [f"adapter: factors of {name}" for name in sorted(strangers)]
     plan.check(allow_unread=options.allow_unread, allow_missing=options.allow_missing)
     settings = {
         "template": processor.template.name,

@@ -39,13 +39,13 @@ _TEXT_SIDE = re.compile(r"^(?:text_model\.|text_projection\.|visual_projection\.
 _LORA = re.compile(r"^(?:base_model\.model\.)?(.+)\.lora_([AB])(?:\.\w+)?\.weight$")
 
 
-def our_name(name: str) -> str | None:
-    """Return the name in our models of a tensor of a Ferret or LLaVA checkpoint; None if it has none."""
+def our_name(name: str) -> str:
+    """Return our name of a tensor of a Ferret or LLaVA checkpoint; its own where none is known."""
     name = _ADAPTER.sub("", name)
     for pattern, replacement in _RULES:
         if (match := pattern.match(name)) is not None:
             return match.expand(replacement) + name[match.end() :]
-    return None
+    return name
 
 
 def our_tower_name(name: str) -> str | None:
@@ -63,5 +63,4 @@ def is_buffer(name: str) -> bool:
 def adapter_module(name: str) -> tuple[str, str] | None:
     """Split the name of a LoRA factor into our name of the weight that it changes, and `A` or `B`."""
     match = _LORA.match(name)
-    weight = our_name(f"{match[1]}.weight") if match is not None else None
-    return None if match is None or weight is None else (weight, match[2])
+    return None if match is None else (our_name(f"{match[1]}.weight"), match[2])

@@ -28,12 +28,14 @@ class Part:
     Attributes:
         label: what it is, for the report.
         checkpoint: its tensors.
-        name_of: from its names to ours; None for those that the model has no use for.
+        name_of: from its names to ours; None for those that no tensor is made of by itself.
+        otherwise: what those are, for the report.
     """
 
     label: str
     checkpoint: Checkpoint
     name_of: Callable[[str], str | None]
+    otherwise: str = "no part of the model"
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ def _owners(
             if is_buffer(source):
                 plan.ignored[label] = "follows from the configuration"
             elif name is None:
-                plan.ignored[label] = "no part of the model"
+                plan.ignored[label] = part.otherwise
             elif name not in targets:
                 plan.unread.append(label)
             elif name not in owners:
@@ -236,6 +238,13 @@ def _with_base(step: Step, shape: tuple[int, ...], base: Part, source: str) -> S
 
 
 def _with_lora(step: Step, lora: Lora, names: tuple[str, str]) -> Step:
+    first_shape, second_shape = (lora.checkpoint.tensors[name].shape for name in names)
+    if (second_shape[0], first_shape[-1]) != step.shape or second_shape[-1] != first_shape[0]:
+        raise CheckpointError(
+            f"{names[0]} and {names[1]} are {list(first_shape)} and {list(second_shape)}, which doesn't fit "
+            f"{step.name}, {list(step.shape)}: the adapter was trained on another base."
+        )
+
     def merge() -> Tensor:
         first, second = (lora.checkpoint.read(name).float() for name in names)
         return step.make().float() + lora.scale * (second @ first)

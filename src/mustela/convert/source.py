@@ -100,7 +100,7 @@ def open_source(source: Path, options: ConversionOptions) -> Source:
     parts: list[Part] = []
     base = Part("base", Checkpoint.of_folder(options.base), our_name) if options.base is not None else None
     if lora is not None:
-        parts.append(Part("adapter", lora.adapter, lora.other_name))
+        parts.append(Part("adapter", lora.adapter, lora.other_name, otherwise="a factor of the adapter"))
         parts += [Part("trained beside it", lora.others, our_name)] if lora.others is not None else []
         parts += [base] if base is not None else []
     else:
