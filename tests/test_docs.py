@@ -87,7 +87,14 @@ def test_every_flag_in_the_prose_exists() -> None:
     known = {*all_fields(), *RENAMED, "help", "traceback", "nproc_per_node"}
     helps = [
         subprocess.run([sys.executable, "-m", "mustela", *command, "--help"], capture_output=True, text=True)
-        for command in (["evaluate"], ["ask"], ["data", "shapes"])
+        for command in (
+            ["evaluate"],
+            ["ask"],
+            ["data", "shapes"],
+            ["convert", "ml-ferret"],
+            ["convert", "llava"],
+            ["export"],
+        )
     ]
     known |= {flag for done in helps for flag in re.findall(r"--(\w+)", done.stdout)}
     named = {

@@ -21,6 +21,7 @@ from mustela.data.prompt import coordinate_digit_weights, encode_prompt
 from mustela.data.render import Rendered, RenderedRegion
 from mustela.data.slots import check_counts, expand_images, fit_with_regions
 from mustela.data.templates import Template
+from mustela.data.tokenizer import load_tokenizer, sentencepiece_only
 from mustela.errors import CheckpointError, MissingExtraError
 from mustela.regions import Transform, sample_points
 
@@ -245,10 +246,14 @@ def load_base_processor(folder: str | Path, **kwargs: Any) -> Any:
         MissingExtraError: it needs a package that isn't installed.
     """
     try:
-        return AutoProcessor.from_pretrained(folder, **kwargs)
+        processor = AutoProcessor.from_pretrained(folder, **kwargs)
     except ImportError as error:
         reason = " ".join(str(error).split())
         raise MissingExtraError(
             f"the processor of {folder} needs a package that isn't installed; where it also reads videos,"
             f" that is torchvision: pip install torchvision (the import said: {reason})"
         ) from error
+    cache_dir = kwargs.get("cache_dir")
+    if sentencepiece_only(folder, cache_dir=cache_dir) is not None:
+        processor.tokenizer = load_tokenizer(folder, cache_dir=cache_dir)
+    return processor

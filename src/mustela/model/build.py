@@ -14,28 +14,21 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
-    AutoTokenizer,
-    LlavaProcessor,
     PreTrainedConfig,
     PreTrainedTokenizerFast,
     SiglipImageProcessorPil,
 )
 
-from mustela.constants import IM_END_TOKEN, IM_PATCH_TOKEN, IM_START_TOKEN, IMAGE_PLACEHOLDER, REGION_TOKEN
+from mustela.constants import IM_PATCH_TOKEN, REGION_TOKEN
 from mustela.data.processor import MustelaProcessor, ProcessorSettings, load_base_processor
 from mustela.data.templates import get_template
+from mustela.data.tokenizer import load_tokenizer
 from mustela.errors import ConfigError
-from mustela.model.classic import (
-    ClassicConfig,
-    ClassicForConditionalGeneration,
-    ClassicModel,
-    is_convolutional,
-    patch_size,
-    prefix_tokens,
-)
+from mustela.model.assembly import classic_config, classic_processor, picture_marks
+from mustela.model.classic import ClassicConfig, ClassicForConditionalGeneration, ClassicModel
 from mustela.model.modeling import MustelaForConditionalGeneration
 from mustela.model.settings import ClassicSettings, RegionSettings
-from mustela.model.tokens import add_tokens, added_tokens, control_strings, token_id, train_tokenizer
+from mustela.model.tokens import add_tokens, added_tokens, control_strings, train_tokenizer
 from mustela.model.wrapping import without_numbers, wrap
 
 __all__ = [
@@ -44,6 +37,7 @@ __all__ = [
     "build_classic",
     "build_from_nothing",
     "build_on_base",
+    "fresh_projector",
 ]
 
 
@@ -66,7 +60,7 @@ def build_from_nothing(
         classic: the composition.
     """
     template = get_template(version, tokenizer=None)
-    tokens = added_tokens(region=REGION_TOKEN, marks=_marks(classic))
+    tokens = added_tokens(region=REGION_TOKEN, marks=picture_marks(classic))
     tokenizer = train_tokenizer(
         texts,
         vocab_size=int(recipe["tokenizer"]["vocab_size"]),
@@ -75,7 +69,7 @@ def build_from_nothing(
     )
     text_config = _config_from(recipe["language_model"], vocab_size=len(tokenizer), tokenizer=tokenizer)
     vision_config = _config_from(recipe["vision_tower"])
-    config = _classic_config(text_config, vision_config, tokenizer, classic)
+    config = classic_config(text_config, vision_config, tokenizer, classic)
     base = ClassicForConditionalGeneration(config)
     size = {"height": classic.image_wh[1], "width": classic.image_wh[0]}
     image_processor = SiglipImageProcessorPil(do_resize=False, size=size)
@@ -107,10 +101,10 @@ def build_classic(
     """
     shared: dict[str, Any] = {"cache_dir": cache_dir}
     weights = {"dtype": dtype, "attn_implementation": attn_implementation, **shared}
-    tokenizer: Any = AutoTokenizer.from_pretrained(language_model, **shared)
+    tokenizer: Any = load_tokenizer(language_model, cache_dir=cache_dir)
     patch = IM_PATCH_TOKEN if classic.use_im_patch_token else None
     region = REGION_TOKEN if regions.encoder != "none" else None
-    add_tokens(tokenizer, added_tokens(region=region, patch=patch, marks=_marks(classic)))
+    add_tokens(tokenizer, added_tokens(region=region, patch=patch, marks=picture_marks(classic)))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
     lm = AutoModelForCausalLM.from_pretrained(language_model, **weights)
@@ -119,12 +113,12 @@ def build_classic(
     if "vision_config" in vision_config.sub_configs:
         vision_config = vision_config.vision_config
     tower = AutoModel.from_pretrained(vision_tower, config=vision_config, **weights)
-    config = _classic_config(lm.config, vision_config, tokenizer, classic)
+    config = classic_config(lm.config, vision_config, tokenizer, classic)
     base: ClassicForConditionalGeneration = without_numbers(ClassicForConditionalGeneration, config)
     base.model.vision_tower = tower
     base.model.language_model = lm.base_model
     base.lm_head = lm.get_output_embeddings()
-    base.model.multi_modal_projector = _fresh_projector(config).to(dtype)
+    base.model.multi_modal_projector = fresh_projector(config).to(dtype)
     if base.model.place is not None:
         base.model.place = nn.Embedding(
             base.model.place.num_embeddings, base.model.place.embedding_dim, dtype=dtype
@@ -188,10 +182,6 @@ def _make_room(model: Any, tokenizer: PreTrainedTokenizerFast) -> None:
         model.resize_token_embeddings(len(tokenizer))
 
 
-def _marks(classic: ClassicSettings) -> tuple[str, ...]:
-    return (IM_START_TOKEN, IM_END_TOKEN) if classic.use_im_start_end else ()
-
-
 def _config_from(
     values: Mapping[str, Any],
     *,
@@ -215,28 +205,8 @@ def _config_from(
     return AutoConfig.for_model(kind, **values)
 
 
-def _classic_config(
-    text_config: PreTrainedConfig,
-    vision_config: PreTrainedConfig,
-    tokenizer: PreTrainedTokenizerFast,
-    classic: ClassicSettings,
-) -> ClassicConfig:
-    if is_convolutional(vision_config):
-        # What other encoders' configurations hold and LLaVA reads.
-        vision_config.image_size = classic.image_wh[0]
-        vision_config.hidden_size = vision_config.hidden_sizes[-1]
-    return ClassicConfig(
-        text_config=text_config,
-        vision_config=vision_config,
-        image_token_index=token_id(IMAGE_PLACEHOLDER, tokenizer),
-        vision_feature_layer=classic.select_layer,
-        vision_feature_select_strategy="default" if classic.select_feature == "patch" else "full",
-        projector_type=classic.projector_type,
-        tie_word_embeddings=text_config.tie_word_embeddings,
-    )
-
-
-def _fresh_projector(config: ClassicConfig) -> nn.Module:
+def fresh_projector(config: ClassicConfig) -> nn.Module:
+    """Make the projector of a composition with random numbers, without making the rest."""
     small = ClassicConfig(
         **{**config.to_dict(), "text_config": config.text_config, "vision_config": config.vision_config}
     )
@@ -258,23 +228,7 @@ def _finish(
     regions: RegionSettings,
     classic: ClassicSettings,
 ) -> tuple[MustelaForConditionalGeneration, MustelaProcessor]:
-    vision_config: Any = base.config.vision_config
-    patches_only = classic.select_feature == "patch"
-    base_processor = LlavaProcessor(
-        image_processor=image_processor,
-        tokenizer=tokenizer,
-        patch_size=patch_size(vision_config) * (2 if classic.projector_type == "mlp_downsample" else 1),
-        vision_feature_select_strategy="default" if patches_only else "full",
-        image_token=IMAGE_PLACEHOLDER,
-        num_additional_image_tokens=1 if patches_only else prefix_tokens(vision_config),
+    processor = classic_processor(
+        base.config, tokenizer, image_processor, version=version, regions=regions, classic=classic
     )
-    settings = ProcessorSettings(
-        region_token=REGION_TOKEN if regions.encoder != "none" else None,
-        region_points=regions.points,
-        sampling_geometry=regions.geometry,
-        image_aspect_ratio=classic.image_aspect_ratio,
-        resized_image_wh=classic.image_wh,
-        mm_use_im_start_end=classic.use_im_start_end,
-    )
-    template = get_template(version, tokenizer=tokenizer, image_token=IMAGE_PLACEHOLDER)
-    return wrap(base, tokenizer, regions), MustelaProcessor(base_processor, template, settings)
+    return wrap(base, tokenizer, regions), processor

@@ -77,10 +77,13 @@ class ClassicConfig(LlavaConfig):
             patches become one token, so that the language model reads a quarter of them.
         vision_feature_select_strategy: `default` gives the language model the patches, `full` also the tokens
             before them. Regions are always read from the patches.
+        silent_token_ids: tokens whose logit is always minus infinity. Tokens added to a converted model are
+            such, so that its probabilities stay those of the original.
     """
 
     model_type = "mustela_classic"
     projector_type: ProjectorName = "mlp2x_gelu"
+    silent_token_ids: list[int] | tuple[int, ...] = ()
 
     @property
     def grid_size(self) -> int:
@@ -240,13 +243,16 @@ class ClassicForConditionalGeneration(LlavaForConditionalGeneration):
         text = config.get_text_config().to_dict()
         self.logit_cap: float | None = text.get("final_logit_softcapping")
         self.logit_factor = float(text.get("logit_scale") or 1.0) / float(text.get("logits_scaling") or 1.0)
+        self.silent = torch.tensor(list(config.silent_token_ids), dtype=torch.long, device="cpu")
         self.register_forward_hook(_finish_logits)
         self.post_init()
 
 
 def _finish_logits(model: ClassicForConditionalGeneration, _: Any, outputs: Any) -> None:
-    """Scale and cap logits as Gemma 2, Granite and Cohere models do in their own forward."""
+    """Scale and cap logits as Gemma 2, Granite and Cohere models do in their own forward; silence tokens."""
     if model.logit_factor != 1:
         outputs.logits = outputs.logits * model.logit_factor
     if model.logit_cap is not None:
         outputs.logits = torch.tanh(outputs.logits / model.logit_cap) * model.logit_cap
+    if model.silent.numel():
+        outputs.logits = outputs.logits.index_fill(-1, model.silent.to(outputs.logits.device), -torch.inf)

@@ -11,8 +11,8 @@ from pathlib import Path
 from mustela.config import DataArguments, ModelArguments
 from mustela.config.training import StageArguments, TrainingArguments
 from mustela.errors import CheckpointError, ConfigError, RecordError, require
+from mustela.model.tensor_file import read_tensors
 from mustela.train.freezing import plan_freezing
-from mustela.train.projector import read_tensors
 
 # Settings of the model that belong to a stage and not to the model as it is built.
 _MAY_DIFFER = (

@@ -1,0 +1,82 @@
+"""Configuration and processor of the classic composition, from its parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import LlavaProcessor, PreTrainedConfig, PreTrainedTokenizerFast
+
+from mustela.constants import IM_END_TOKEN, IM_START_TOKEN, IMAGE_PLACEHOLDER, REGION_TOKEN
+from mustela.data.processor import MustelaProcessor, ProcessorSettings
+from mustela.data.templates import get_template
+from mustela.model.classic import ClassicConfig, is_convolutional, patch_size, prefix_tokens
+from mustela.model.settings import ClassicSettings, RegionSettings
+from mustela.model.tokens import token_id
+
+
+def picture_marks(classic: ClassicSettings) -> tuple[str, ...]:
+    """Return the tokens that stand round pictures in the text."""
+    return (IM_START_TOKEN, IM_END_TOKEN) if classic.use_im_start_end else ()
+
+
+def classic_config(
+    text_config: PreTrainedConfig,
+    vision_config: PreTrainedConfig,
+    tokenizer: PreTrainedTokenizerFast,
+    classic: ClassicSettings,
+) -> ClassicConfig:
+    """Join the configurations of a language model and a vision tower."""
+    if is_convolutional(vision_config):
+        # What other encoders' configurations hold and LLaVA reads.
+        vision_config.image_size = classic.image_wh[0]
+        vision_config.hidden_size = vision_config.hidden_sizes[-1]
+    return ClassicConfig(
+        text_config=text_config,
+        vision_config=vision_config,
+        image_token_index=token_id(IMAGE_PLACEHOLDER, tokenizer),
+        vision_feature_layer=classic.select_layer,
+        vision_feature_select_strategy="default" if classic.select_feature == "patch" else "full",
+        projector_type=classic.projector_type,
+        tie_word_embeddings=text_config.tie_word_embeddings,
+    )
+
+
+def classic_processor(
+    config: ClassicConfig,
+    tokenizer: PreTrainedTokenizerFast,
+    image_processor: Any,
+    *,
+    version: str,
+    regions: RegionSettings,
+    classic: ClassicSettings,
+) -> MustelaProcessor:
+    """Make the processor of a classic composition.
+
+    Args:
+        config: of the composition.
+        tokenizer: with all added tokens.
+        image_processor: normalises pictures; fitting them is the processor's own work.
+        version: template.
+        regions: the region encoder.
+        classic: the composition.
+    """
+    vision_config: Any = config.vision_config
+    patches_only = classic.select_feature == "patch"
+    base_processor = LlavaProcessor(
+        image_processor=image_processor,
+        tokenizer=tokenizer,
+        patch_size=patch_size(vision_config) * (2 if classic.projector_type == "mlp_downsample" else 1),
+        vision_feature_select_strategy="default" if patches_only else "full",
+        image_token=IMAGE_PLACEHOLDER,
+        num_additional_image_tokens=1 if patches_only else prefix_tokens(vision_config),
+    )
+    settings = ProcessorSettings(
+        region_token=REGION_TOKEN if regions.encoder != "none" else None,
+        region_points=regions.points,
+        sampling_geometry=regions.geometry,
+        image_aspect_ratio=classic.image_aspect_ratio,
+        resized_image_wh=classic.image_wh,
+        mm_use_im_start_end=classic.use_im_start_end,
+    )
+    template = get_template(version, tokenizer=tokenizer, image_token=IMAGE_PLACEHOLDER)
+    return MustelaProcessor(base_processor, template, settings)
