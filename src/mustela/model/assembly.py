@@ -37,6 +37,7 @@ def classic_config(
         vision_feature_layer=classic.select_layer,
         vision_feature_select_strategy="default" if classic.select_feature == "patch" else "full",
         projector_type=classic.projector_type,
+        token_norm=is_convolutional(vision_config),
         tie_word_embeddings=text_config.tie_word_embeddings,
     )
 

@@ -30,10 +30,10 @@ _CLASS_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0, "siglip2_visi
 _CLASS_AND_REGISTERS = ("dinov2_with_registers", "dinov3_vit")
 # Other encoders fit their position embeddings to the picture unasked, or have none.
 _INTERPOLATE_WHEN_ASKED = ("clip_vision_model", "siglip_vision_model")
-# The place embedding at the start: in every fourth channel or fewer, high enough to be heard beside the
-# content.
+# Content and place of an image token at the start: about as long as each other, so that both are heard.
 _WAVES = 6
-_WAVE_HEIGHT = 0.5
+_WAVE_HEIGHT = 1.0
+_CONTENT_SCALE = 0.35
 # Encoders whose hidden states are maps (N, C, H, W), and which have no position of their own.
 _CONVOLUTIONAL = ("convnext", "convnextv2", "resnet")
 
@@ -79,11 +79,14 @@ class ClassicConfig(LlavaConfig):
             before them. Regions are always read from the patches.
         silent_token_ids: tokens whose logit is always minus infinity. Tokens added to a converted model are
             such, so that its probabilities stay those of the original.
+        token_norm: normalise the projected tokens of a convolutional encoder before their place is added, or
+            their content, ten times as long, would drown it.
     """
 
     model_type = "mustela_classic"
     projector_type: ProjectorName = "mlp2x_gelu"
     silent_token_ids: list[int] | tuple[int, ...] = ()
+    token_norm: bool = False
 
     @property
     def grid_size(self) -> int:
@@ -134,6 +137,10 @@ class DownsampleProjector(nn.Module):
         return self.linear_2(self.act(self.linear_1(windows.flatten(3).flatten(1, 2))))
 
 
+class TokenNorm(nn.LayerNorm):
+    """Norm of the projected tokens, before their place is added."""
+
+
 class PlaceEmbedding(nn.Embedding):
     """A learned embedding of places on a square grid, row-major, that starts as waves over x and over y.
 
@@ -180,12 +187,15 @@ class ClassicModel(LlavaModel):
             )
         # Convolutional features don't say where they are: a learned embedding of their place does.
         self.place = PlaceEmbedding(config.image_tokens, hidden_size) if self.is_convolutional else None
+        self.token_norm = TokenNorm(hidden_size) if config.token_norm else None
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, PlaceEmbedding):
             initialization.copy_(module.weight, module.waves())
-        else:
-            super()._init_weights(module)
+            return
+        super()._init_weights(module)
+        if isinstance(module, TokenNorm):
+            initialization.constant_(module.weight, _CONTENT_SCALE)
 
     def grid_hw(self, pixel_values: Tensor) -> tuple[int, int]:
         """Return rows and columns of patches in pictures `(N, 3, H, W)`."""
@@ -224,6 +234,8 @@ class ClassicModel(LlavaModel):
         if isinstance(self.multi_modal_projector, DownsampleProjector):
             tokens = tokens.unflatten(1, self.grid_hw(pixel_values))
         projected = self.multi_modal_projector(tokens)
+        if self.token_norm is not None:
+            projected = self.token_norm(projected)
         if self.place is not None:
             projected = projected + self.place.weight
         outputs.pooler_output = list(projected)
