@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mustela.errors import RecordError
 
@@ -32,6 +32,13 @@ def keep_picture(value: Any, name: str, pictures: dict[str, bytes]) -> str:
     if isinstance(value, str) and value:
         return value
     raise RecordError(f"the image is a {type(value).__name__}, not a path or a picture")
+
+
+def size_of(content: bytes) -> tuple[int, int]:
+    """Return (width, height) of a picture as shown."""
+    with Image.open(io.BytesIO(content)) as image:
+        shown = ImageOps.exif_transpose(image)
+        return shown.size
 
 
 def safe_name(name: str, content: bytes) -> str:

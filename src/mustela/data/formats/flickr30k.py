@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from mustela.data.formats.peek import Peek
 from mustela.data.formats.scene import Caption, Scene, Thing, box_region
@@ -47,48 +47,37 @@ def read(source: Source) -> Iterator[Found]:
             continue
         try:
             for annotation in stream_elements(xml[file.stem], "annotation"):
-                boxes: dict[str, list[Mapping[str, Any]]] = {}
-                for element in annotation.iter("object"):
-                    sides = [
-                        child_number(element, f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")
-                    ]
-                    numbers = [side for side in sides if side is not None]
-                    if len(numbers) == 4:
-                        x1, y1, x2, y2 = numbers
-                        for name in element.findall("name"):
-                            box = box_region(max(x1 - 1, 0), max(y1 - 1, 0), x2, y2)
-                            boxes.setdefault((name.text or "").strip(), []).append(box)
-                width, height = (
-                    child_number(annotation, "size/width"),
-                    child_number(annotation, "size/height"),
-                )
-                size = (int(width), int(height)) if width and height else None
-                image = child_text(annotation, "filename") or file.stem + ".jpg"
-                yield Found(_scene(file, text, image, size, boxes), str(file), 1)
+                yield Found(_scene(file.stem, text, annotation), str(file), 1)
         except RecordError as error:
             yield Found(file=str(xml[file.stem]), fault=str(error))
 
 
-def _scene(
-    file: Path,
-    text: str,
-    image: str,
-    size: tuple[int, int] | None,
-    boxes: Mapping[str, list[Mapping[str, Any]]],
-) -> Scene:
-    captions, phrases = [], dict[str, list[str]]()
-    for line in text.splitlines():
-        if line.strip():
-            captions.append(_caption(line.strip(), boxes))
-            for entity in _ENTITY.finditer(line):
-                phrases.setdefault(entity[1], []).append(entity[3])
-    things = [
-        # Only one box is what the phrase alone means.
-        Thing("", boxes[entity][0], phrases=tuple(dict.fromkeys(of_entity)))
-        for entity, of_entity in phrases.items()
-        if len(boxes.get(entity, ())) == 1
-    ]
-    return Scene(file.stem, image, size, tuple(things), tuple(captions), complete=False)
+def _scene(name: str, text: str, annotation: ElementTree.Element) -> Scene:
+    boxes: dict[str, list[Mapping[str, Any]]] = {}
+    for element in annotation.iter("object"):
+        sides = [child_number(element, f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
+        corners = [side for side in sides if side is not None]
+        if len(corners) == 4:
+            box = box_region(max(corners[0] - 1, 0), max(corners[1] - 1, 0), corners[2], corners[3])
+            for entity in element.findall("name"):
+                boxes.setdefault((entity.text or "").strip(), []).append(box)
+    phrases: dict[str, list[str]] = {}
+    for found in _ENTITY.finditer(text):
+        phrases.setdefault(found[1], []).append(found[3])
+    width, height = child_number(annotation, "size/width"), child_number(annotation, "size/height")
+    return Scene(
+        name,
+        child_text(annotation, "filename") or name + ".jpg",
+        (int(width), int(height)) if width and height else None,
+        tuple(
+            Thing("", boxes[entity][0], phrases=tuple(dict.fromkeys(of_entity)))
+            for entity, of_entity in phrases.items()
+            # Only one box is what the phrase alone means.
+            if len(boxes.get(entity, ())) == 1
+        ),
+        tuple(_caption(line.strip(), boxes) for line in text.splitlines() if line.strip()),
+        complete=False,
+    )
 
 
 def _caption(line: str, boxes: Mapping[str, list[Mapping[str, Any]]]) -> Caption:

@@ -2,7 +2,7 @@
 
     [{"id": 1, "data": {"image": "/data/upload/1/a.jpg"}, "annotations": [{"result": [
        {"type": "rectanglelabels", "original_width": 640, "original_height": 480,
-        "value": {"x": 10, "y": 20, "width": 30, "height": 40, "rotation": 0, "rectanglelabels": ["dog"]}}]}]}]
+        "value": {"x": 10, "y": 20, "width": 30, "height": 40, "rectanglelabels": ["dog"]}}]}]}]
 
 Rectangles (turned ones become outlines), polygons, ellipses, key points and brush strokes (`rle`, Label
 Studio's own packing). Cancelled annotations are left out. A picture is the last part of its address; what the
@@ -32,9 +32,10 @@ _LABELS = ("rectanglelabels", "polygonlabels", "ellipselabels", "keypointlabels"
 def _recognise(peek: Peek) -> str | None:
     for look in peek.of("json", "lines"):
         annotations = look.record.get("annotations")
-        if "data" in look.record and isinstance(annotations, list):
-            if not annotations or "result" in annotations[0]:
-                return "tasks with 'data' and 'annotations' of results, as Label Studio exports"
+        if "data" not in look.record or not isinstance(annotations, list):
+            continue
+        if not annotations or "result" in annotations[0]:
+            return "tasks with 'data' and 'annotations' of results, as Label Studio exports"
     return None
 
 

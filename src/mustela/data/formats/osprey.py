@@ -2,7 +2,8 @@
 
     {"id": "1", "file_name": "a.jpg", "height": 480, "width": 640,
      "annotation": [{"bbox": [x, y, w, h], "segmentation": [[...]]}, ...],
-     "conversations": [{"from": "human", "value": "What is <region1> doing?"}, {"from": "gpt", "value": "..."}]}
+     "conversations": [{"from": "human", "value": "What is <region1> doing?"},
+                       {"from": "gpt", "value": "..."}]}
     {..., "description": ["<region1>: A man in a blue shirt ..."]}
 
 `<regionN>` counts from 1. A question without the picture's placeholder gets one.

@@ -30,8 +30,8 @@ def load_plain_pickle(path: Path) -> Any:
             return _PlainUnpickler(file, encoding="utf-8", errors="replace").load()
     except pickle.UnpicklingError as error:
         raise RecordError(
-            f"{path}: not a pickle of plain data: {error}. A pickle that names code can run it, so it is refused;"
-            " convert the file to JSON where you trust it."
+            f"{path}: not a pickle of plain data: {error}. A pickle that names code can run it, so it is"
+            " refused; convert the file to JSON where you trust it."
         ) from error
     except OSError as error:
         raise RecordError(f"{path}: can't read the data file: {error.strerror or error}.") from error

@@ -1,4 +1,4 @@
-"""ms-swift's grounding format: chat messages with `<ref-object>` and `<bbox>`, filled from `objects` in order.
+"""ms-swift's grounding format: chat messages whose `<ref-object>` and `<bbox>` `objects` fills in order.
 
     {"messages": [{"role": "user", "content": "<image>Find <ref-object>."},
                   {"role": "assistant", "content": "<bbox>"}],

@@ -22,7 +22,7 @@ from typing import Any
 from mustela.constants import IMAGE_PLACEHOLDER
 from mustela.data.check_boxes import check_box_format
 from mustela.data.formats import chat
-from mustela.data.formats.embedded import keep_picture
+from mustela.data.formats.embedded import keep_picture, size_of
 from mustela.data.formats.peek import Peek
 from mustela.data.formats.records import convert
 from mustela.data.formats.scene import Caption, Scene, Thing, box_region
@@ -74,7 +74,8 @@ def _check_columns(row: Mapping[str, Any], source: Source) -> None:
         source.columns.get(name, name) in row for name in ("image", "images", "messages", "conversations")
     ):
         raise ConfigError(
-            f"{source.path}: no column for the image. It has: {', '.join(row)}. Say which with --columns image=NAME."
+            f"{source.path}: no column for the image. It has: {', '.join(row)}."
+            " Say which with --columns image=NAME."
         )
 
 
@@ -97,6 +98,8 @@ def _found(value: Mapping[str, Any], source: Source, classes: Mapping[str, list[
     image = keep_picture(value["image"], str(value["id"]), pictures)
     width, height = value.get("width"), value.get("height")
     size = (int(width), int(height)) if width and height else None
+    if size is None and image in pictures:
+        size = size_of(pictures[image])
     if "conversations" in value:
         native = {
             key: value[key] for key in ("conversations", "regions", "box_x1y1x2y2", "masks") if value.get(key)
@@ -107,7 +110,7 @@ def _found(value: Mapping[str, Any], source: Source, classes: Mapping[str, list[
     else:
         captions = value.get("caption") or []
         captions = [captions] if isinstance(captions, str) else captions
-        things = _things(value, source, classes, size)
+        things = _things(value, source, classes, size, image)
         scene = Scene(str(value["id"]), image, size, things, tuple(Caption(str(text)) for text in captions))
         yield Found(scene, pictures=pictures)
 
@@ -131,6 +134,7 @@ def _things(
     source: Source,
     classes: Mapping[str, list[str]],
     size: tuple[int, int] | None,
+    image: str,
 ) -> tuple[Thing, ...]:
     boxes: Sequence[Any] = value.get("boxes") or []
     if boxes and source.box_format is None:
@@ -143,7 +147,7 @@ def _things(
     return tuple(
         Thing(
             known[name] if isinstance(name, int) and name < len(known) else str(name),
-            _region(box, source, size, value),
+            _region(box, source, size, image),
             phrases=(str(phrase),) if phrase else (),
         )
         for box, name, phrase in zip(boxes, names, phrases, strict=True)
@@ -151,7 +155,7 @@ def _things(
 
 
 def _region(
-    box: Sequence[float], source: Source, size: tuple[int, int] | None, value: Mapping[str, Any]
+    box: Sequence[float], source: Source, size: tuple[int, int] | None, image: str
 ) -> dict[str, Any]:
     check_box_format(source.box_format or "")
     x1, y1, x2, y2 = (float(number) for number in box)
@@ -159,11 +163,7 @@ def _region(
         return box_region(x1, y1, x1 + x2, y1 + y2)
     if source.box_format == "xyxy":
         return box_region(x1, y1, x2, y2)
-    width, height = size or (
-        source.picture_size(value["image"]) if isinstance(value["image"], str) else (0, 0)
-    )
-    if not width:
-        raise RecordError("normalised boxes need the columns width and height")
+    width, height = size or source.picture_size(image)
     side = 1 if source.box_format == "norm1" else 1000
     return box_region(x1 * width / side, y1 * height / side, x2 * width / side, y2 * height / side)
 

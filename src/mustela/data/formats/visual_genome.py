@@ -1,9 +1,10 @@
 """Visual Genome: a folder of JSON arrays, one entry a picture; each file may be missing.
 
-    objects:     [{"image_id": 1, "objects": [{"object_id": 5, "x": 1, "y": 2, "w": 3, "h": 4, "names": ["clock"]}]}]
+    objects:     [{"image_id": 1, "objects": [{"object_id": 5, "x": 1, "y": 2, "w": 3, "h": 4,
+                                               "names": ["clock"]}]}]
     attributes:  [{"image_id": 1, "attributes": [{"object_id": 5, "attributes": ["green"], ...}]}]
     relations:   [{"image_id": 1, "relationships": [{"predicate": "on", "subject": {...}, "object": {...}}]}]
-    regions:     [{"id": 1, "regions": [{"x": 1, "y": 2, "width": 3, "height": 4, "phrase": "a green clock"}]}]
+    regions:     [{"id": 1, "regions": [{"x": 1, "y": 2, "width": 3, "height": 4, "phrase": "green clock"}]}]
     pictures:    [{"image_id": 1, "width": 800, "height": 600, "url": ".../VG_100K_2/1.jpg"}]
 
 What a file is shows in its first entry. A picture is the last two parts of its address, or `1.jpg`.

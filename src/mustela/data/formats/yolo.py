@@ -49,7 +49,7 @@ def read(source: Source) -> Iterator[Found]:
         picture = _picture_of(file, source, pictures)
         if picture is None:
             yield Found(
-                file=str(file), fault=f"no picture for {file.name}; looked beside it and in {_where(source)}"
+                file=str(file), fault=f"no picture for {file.name}; looked in {source.images or source.path}"
             )
             continue
         root = source.images or source.path
@@ -114,8 +114,8 @@ def _names(folder: Path) -> list[str]:
         if one_word_lines and not any(line.lower().endswith(_PICTURES) for line in lines):
             return lines
     raise RecordError(
-        f"{folder}: no names of the classes. Put them into a classes.txt, one a line, or into the `names` of a"
-        " YAML file."
+        f"{folder}: no names of the classes. Put them into a classes.txt, one a line, or into the `names`"
+        " of a YAML file."
     )
 
 
@@ -136,10 +136,6 @@ def _picture_of(file: Path, source: Source, pictures: dict[str, Path]) -> Path |
         if found is not None:
             return found
     return None
-
-
-def _where(source: Source) -> str:
-    return str(source.images or source.path)
 
 
 YOLO = Format("yolo", "YOLO text (boxes and outlines)", "annotations", _recognise, read)
