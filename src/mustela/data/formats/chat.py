@@ -60,9 +60,7 @@ def to_native(value: Mapping[str, Any], _: Source) -> Iterable[Found]:
                 paths += [_address(each, pictures) for each in _named_in(part["text"], listed)]
                 text += part["text"]
             else:
-                raise RecordError(
-                    f"a part of the unknown type {kind!r}; known: text, image, region"
-                )
+                raise RecordError(f"a part of the unknown type {kind!r}; known: text, image, region")
         turns.append({"from": message["role"], "value": text.strip()})
         regions.append(of_turn)
     native: dict[str, Any] = {"id": value.get("id"), "image": paths, "conversations": turns}
@@ -101,9 +99,7 @@ def _address(given: Any, pictures: dict[str, bytes]) -> str:
         except binascii.Error as error:
             raise RecordError(f"a data: address isn't base64: {error}") from error
     if given.startswith(("http://", "https://")):
-        raise RecordError(
-            f"the image {given} is an address, and none is fetched; give a path"
-        )
+        raise RecordError(f"the image {given} is an address, and none is fetched; give a path")
     return unquote(urlsplit(given).path) if given.startswith("file:") else given
 
 

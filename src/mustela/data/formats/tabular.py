@@ -154,9 +154,7 @@ def _things(
     )
 
 
-def _region(
-    box: Sequence[float], source: Source, size: tuple[int, int] | None, image: str
-) -> dict[str, Any]:
+def _region(box: Sequence[float], source: Source, size: tuple[int, int] | None, image: str) -> dict[str, Any]:
     check_box_format(source.box_format or "")
     x1, y1, x2, y2 = (float(number) for number in box)
     if source.box_format == "xywh":
