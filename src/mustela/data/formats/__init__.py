@@ -82,7 +82,7 @@ def recognise(path: str | Path) -> Recognised:
     """
     look = peek(path)
     for each in FORMATS.values():
-        because = each.recognise(look)
+        because = each.recognise(look) if each.folders or look.kind != "folder" else None
         if because is not None:
             return Recognised(each, f"{path} is read as {each.title}: {because}.")
     keys = ", ".join(map(repr, list(look.record)[:8]))

@@ -46,7 +46,7 @@ def to_native(value: Mapping[str, Any], _: Source) -> Iterable[Found]:
     for message in value["messages"]:
         content = message["content"]
         parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
-        text, of_turn = "", []
+        text, of_turn = "", list[Any]()
         for part in parts:
             kind = part["type"]
             if kind in ("image", "image_url"):

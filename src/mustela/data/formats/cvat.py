@@ -86,4 +86,4 @@ def _mask(get: dict[str, str], size_wh: tuple[int, int]) -> dict[str, object]:
     return box_region(left, top, left + width, top + height, Mask.from_array(whole).to_rle())
 
 
-CVAT = Format("cvat", "CVAT for images XML", "annotations", _recognise, read)
+CVAT = Format("cvat", "CVAT for images XML", "annotations", _recognise, read, folders=True)

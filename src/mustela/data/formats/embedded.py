@@ -50,6 +50,6 @@ def safe_name(name: str, content: bytes) -> str:
         raise RecordError(f"the picture {name!r} inside the file is broken: {error}") from error
     stem = re.sub(r"\.\w{2,4}$", "", name.rsplit("/", 1)[-1])
     plain = re.sub(r"[^\w.-]+", "_", stem).lstrip(".")
-    # Two names may become one; their contents tell them apart.
-    mark = "" if plain == name.rsplit("/", 1)[0] else "-" + hashlib.sha256(content).hexdigest()[:8]
-    return f"{plain or 'picture'}{mark}.{'jpg' if kind == 'jpeg' else kind}"
+    # Two shards may use one name for two pictures.
+    mark = hashlib.sha256(content).hexdigest()[:8]
+    return f"{plain or 'picture'}-{mark}.{'jpg' if kind == 'jpeg' else kind}"

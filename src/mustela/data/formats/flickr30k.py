@@ -93,4 +93,4 @@ def _caption(line: str, boxes: Mapping[str, list[Mapping[str, Any]]]) -> Caption
     return Caption(re.sub(r" ([.,;:!?])(?=\s|$)", r"\1", _ENTITY.sub(mark, line)), tuple(regions))
 
 
-FLICKR30K = Format("flickr30k", "Flickr30k Entities", "annotations", _recognise, read)
+FLICKR30K = Format("flickr30k", "Flickr30k Entities", "annotations", _recognise, read, folders=True)

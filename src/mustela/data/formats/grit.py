@@ -67,4 +67,4 @@ def _chunks(value: Any) -> list[list[float]]:
     return json.loads(value) if isinstance(value, str) else list(value or [])
 
 
-GRIT = Format("grit", "GRIT of Kosmos-2 (Parquet)", "annotations", _recognise, read)
+GRIT = Format("grit", "GRIT of Kosmos-2 (Parquet)", "annotations", _recognise, read, folders=True)

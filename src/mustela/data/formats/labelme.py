@@ -98,4 +98,4 @@ def _mask(picture: str, corner: tuple[float, float], size_wh: tuple[int, int]) -
     return Mask.from_array(whole).to_rle()
 
 
-LABELME = Format("labelme", "LabelMe JSON", "annotations", _recognise, read)
+LABELME = Format("labelme", "LabelMe JSON", "annotations", _recognise, read, folders=True)

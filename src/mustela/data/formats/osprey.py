@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mustela.constants import IMAGE_PLACEHOLDER
@@ -50,14 +50,18 @@ def to_native(value: Mapping[str, Any], _: Source) -> Iterable[Found]:
 
 
 def _with_regions(
-    native: dict[str, Any], turns: list[Mapping[str, Any]], regions: list[Mapping[str, Any]]
+    native: dict[str, Any], turns: Sequence[Mapping[str, Any]], regions: list[Mapping[str, Any]]
 ) -> dict[str, Any]:
     written, of_turns = [], []
     for turn in turns:
         numbers = list(dict.fromkeys(int(number) for number in _REGION.findall(turn["value"])))
         if any(not 1 <= number <= len(regions) for number in numbers):
             raise RecordError(f"the text names region {max(numbers)}, but there are {len(regions)}")
-        text = _REGION.sub(lambda m, n=numbers: f"<bbox_location{n.index(int(m[1]))}>", turn["value"])
+
+        def place(found: re.Match[str], numbers: list[int] = numbers) -> str:
+            return f"<bbox_location{numbers.index(int(found[1]))}>"
+
+        text = _REGION.sub(place, turn["value"])
         written.append({"from": turn["from"], "value": text})
         of_turns.append([regions[number - 1] for number in numbers])
     if lacks_image(written):

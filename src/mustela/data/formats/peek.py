@@ -108,11 +108,13 @@ def _file(path: Path, head: bytes) -> Peek:
     if body.startswith(b"<"):
         return Peek("xml", root=xml_root(path))
     if body.startswith(b"["):
-        return Peek("json", tuple(item.value for item in islice(stream_json(path), _FIRST)))
+        items = list(islice(stream_json(path), _FIRST))
+        if any(item.fault is None for item in items) or len(body) < 3:
+            return Peek("json", tuple(item.value for item in items))
     if body.startswith(b"{"):
         return _object_or_lines(path, body)
-    # Protocol 2 and later begin with a mark, protocol 0 with "(lp" for a list and "(dp" for a dict.
-    if head.startswith((b"\x80", b"(lp", b"(dp")):
+    # Protocol 2 and later begin with a mark, protocols 0 and 1 with a list or a dictionary that is kept.
+    if head.startswith((b"\x80", b"(lp", b"(dp", b"]q", b"}q")):
         return Peek("pickle")
     try:
         return Peek("text", text=head.decode("utf-8", errors="strict" if len(head) < _HEAD else "ignore"))
@@ -140,16 +142,27 @@ def _object_or_lines(path: Path, body: bytes) -> Peek:
         else:
             return Peek("lines", tuple(item.value for item in islice(stream_json(path), _FIRST)))
     members: dict[str, object] = {}
+    if len(body) < _HEAD:
+        try:
+            whole = json.loads(body)
+        except (ValueError, RecursionError):
+            pass
+        else:
+            return Peek("object", ({key: _entry(value) for key, value in whole.items()},))
     try:
         for key, item in islice(stream_members(path), _ENTRIES):
             members.setdefault(key, item.value)
-            if members.keys() & _STOP_AT and len(members) > 1:
+            if key in _STOP_AT and isinstance(item.value, dict):
                 break
     except RecordError:
         # One broken line among lines: what can be read of it still tells the format, and reading names it.
         if not members:
             return Peek("lines", tuple(item.value for item in islice(stream_json(path), _FIRST)))
     return Peek("object", (members,))
+
+
+def _entry(value: object) -> object:
+    return value[0] if isinstance(value, list) and value else value
 
 
 def _folder(path: Path) -> Peek:

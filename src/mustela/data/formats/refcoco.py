@@ -132,4 +132,4 @@ def _scene(
     return Scene(str(number), str(name), size, tuple(things), complete=False)
 
 
-REFCOCO = Format("refcoco", "RefCOCO, RefCOCO+, RefCOCOg", "annotations", _recognise, read)
+REFCOCO = Format("refcoco", "RefCOCO, RefCOCO+, RefCOCOg", "annotations", _recognise, read, folders=True)

@@ -75,6 +75,7 @@ class Format:
             `mustela data convert` makes conversations of.
         recognise: says why a file looks like this format, or None.
         read: yields what is in it, in bounded memory.
+        folders: whether a folder of such files is read as one.
     """
 
     name: str
@@ -82,3 +83,4 @@ class Format:
     gives: Literal["conversations", "annotations"]
     recognise: Callable[[Peek], str | None]
     read: Callable[[Source], Iterator[Found]]
+    folders: bool = False

@@ -76,7 +76,10 @@ def _batches(file: Path) -> Iterator[pa.RecordBatch]:
 def class_names(path: Path) -> dict[str, list[str]]:
     """Return the names of classes by column, which `datasets` keeps in a table's schema; dots lead inside."""
     file = table_files(path)[0]
-    schema = pq.read_schema(file) if _magic(file) == b"PAR1" else arrow_schema(file)
+    try:
+        schema = pq.read_schema(file) if _magic(file) == b"PAR1" else arrow_schema(file)
+    except (pa.ArrowException, OSError) as error:
+        raise RecordError(f"{file}: broken or cut off: {error}.") from error
     found: dict[str, list[str]] = {}
     metadata = (schema.metadata or {}).get(b"huggingface")
     if metadata is not None:

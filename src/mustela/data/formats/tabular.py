@@ -166,4 +166,6 @@ def _region(box: Sequence[float], source: Source, size: tuple[int, int] | None, 
     return box_region(x1 * width / side, y1 * height / side, x2 * width / side, y2 * height / side)
 
 
-TABLE = Format("table", "Parquet and Arrow tables (Hugging Face datasets)", "annotations", _recognise, read)
+TABLE = Format(
+    "table", "Parquet and Arrow tables (Hugging Face datasets)", "annotations", _recognise, read, folders=True
+)

@@ -117,4 +117,4 @@ def _box(each: Mapping[str, Any]) -> dict[str, Any]:
     return box_region(x, y, x + each.get("w", each.get("width")), y + each.get("h", each.get("height")))
 
 
-VISUAL_GENOME = Format("visual_genome", "Visual Genome", "annotations", _recognise, read)
+VISUAL_GENOME = Format("visual_genome", "Visual Genome", "annotations", _recognise, read, folders=True)

@@ -77,4 +77,4 @@ def _thing(element: ElementTree.Element) -> Thing:
     return Thing(name, box_region(max(x1 - 1, 0), max(y1 - 1, 0), x2, y2))
 
 
-VOC = Format("voc", "Pascal VOC XML", "annotations", _recognise, read)
+VOC = Format("voc", "Pascal VOC XML", "annotations", _recognise, read, folders=True)

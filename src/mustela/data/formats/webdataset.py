@@ -2,7 +2,8 @@
 
     000001.jpg  000001.json  000002.jpg  000002.json ...
 
-`.json` is a conversation of any kind that is read from JSON; without it, `.txt` or `.caption` is a caption. A folder of shards is read in the order of their names, each from front to back.
+`.json` is a conversation of any kind that is read from JSON; without it, `.txt` or `.caption` is a caption. A
+folder of shards is read in the order of their names, each from front to back.
 """
 
 from __future__ import annotations
@@ -107,4 +108,4 @@ def _conversations(
         yield Found({**native, "image": image} if image else native, pictures={**found.pictures, **pictures})
 
 
-WEBDATASET = Format("webdataset", "WebDataset tar shards", "conversations", _recognise, read)
+WEBDATASET = Format("webdataset", "WebDataset tar shards", "conversations", _recognise, read, folders=True)

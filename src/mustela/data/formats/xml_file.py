@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Literal
 from xml.etree import ElementTree
 
 from mustela.errors import RecordError
@@ -13,8 +14,8 @@ _PROLOG = re.compile(rb"\s*(?:<\?.*?\?>\s*|<!--.*?-->\s*)*", re.DOTALL)
 _HEAD = 1 << 16
 
 
-def _guarded(path: Path, events: tuple[str, ...]) -> Iterator[tuple[str, ElementTree.Element]]:
-    parser = ElementTree.XMLPullParser(events)
+def _guarded(path: Path, event: Literal["start", "end"]) -> Iterator[tuple[str, ElementTree.Element]]:
+    parser: ElementTree.XMLPullParser[Any] = ElementTree.XMLPullParser((event,))
     try:
         with path.open("rb") as file:
             block = file.read(_HEAD).removeprefix(b"\xef\xbb\xbf")
@@ -36,15 +37,15 @@ def _guarded(path: Path, events: tuple[str, ...]) -> Iterator[tuple[str, Element
         raise RecordError(f"{path}: can't read the data file: {error.strerror or error}.") from error
 
 
-def _events(parser: ElementTree.XMLPullParser) -> Iterator[tuple[str, ElementTree.Element]]:
-    for event, element in parser.read_events():
-        if isinstance(element, ElementTree.Element):
-            yield event, element
+def _events(parser: ElementTree.XMLPullParser[Any]) -> Iterator[tuple[str, ElementTree.Element]]:
+    for found in parser.read_events():
+        if len(found) == 2 and isinstance(found[1], ElementTree.Element):
+            yield found[0], found[1]
 
 
 def xml_root(path: Path) -> str:
     """Return the outermost tag."""
-    return next(element.tag for _, element in _guarded(path, ("start",)))
+    return next(element.tag for _, element in _guarded(path, "start"))
 
 
 def stream_elements(path: Path, tag: str) -> Iterator[ElementTree.Element]:
@@ -53,7 +54,7 @@ def stream_elements(path: Path, tag: str) -> Iterator[ElementTree.Element]:
     Raises:
         RecordError: not XML, or with a document type; names the file.
     """
-    for _, element in _guarded(path, ("end",)):
+    for _, element in _guarded(path, "end"):
         if element.tag == tag:
             yield element
             element.clear()

@@ -138,4 +138,4 @@ def _picture_of(file: Path, source: Source, pictures: dict[str, Path]) -> Path |
     return None
 
 
-YOLO = Format("yolo", "YOLO text (boxes and outlines)", "annotations", _recognise, read)
+YOLO = Format("yolo", "YOLO text (boxes and outlines)", "annotations", _recognise, read, folders=True)
