@@ -76,6 +76,7 @@ def _scene(name: str, text: str, annotation: ElementTree.Element) -> Scene:
             if len(boxes.get(entity, ())) == 1
         ),
         tuple(_caption(line.strip(), boxes) for line in text.splitlines() if line.strip()),
+        exhaustive=False,
         complete=False,
     )
 

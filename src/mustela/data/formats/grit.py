@@ -59,6 +59,7 @@ def _scene(row: Mapping[str, Any]) -> Scene:
         (width, height),
         tuple(things),
         (Caption(written + text[end_before:], tuple(regions)),),
+        exhaustive=False,
         complete=False,
     )
 

@@ -129,7 +129,7 @@ def _scene(
         )
         phrases = tuple(dict.fromkeys(str(each["sent"]) for each in ref["sentences"] if each.get("sent")))
         things.append(Thing(thing.name, thing.region, phrases=phrases))
-    return Scene(str(number), str(name), size, tuple(things), complete=False)
+    return Scene(str(number), str(name), size, tuple(things), exhaustive=False, complete=False)
 
 
 REFCOCO = Format("refcoco", "RefCOCO, RefCOCO+, RefCOCOg", "annotations", _recognise, read, folders=True)

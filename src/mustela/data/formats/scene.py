@@ -45,8 +45,8 @@ class Scene:
     """A picture and all that is known of it.
 
     `absent` are names that annotators looked for and did not find; `partial` names of which some objects may
-    have been left without annotation. If `complete`, every object of every name that the data set knows is
-    annotated, so that a name that isn't there is absent.
+    have been left without annotation. If `exhaustive`, every object of the names that occur, apart from
+    those, is annotated; if `complete`, names of the data set that don't occur are absent.
     """
 
     id: str
@@ -57,6 +57,7 @@ class Scene:
     relations: tuple[Relation, ...] = ()
     absent: frozenset[str] = field(default_factory=frozenset)
     partial: frozenset[str] = field(default_factory=frozenset)
+    exhaustive: bool = True
     complete: bool = True
 
 

@@ -96,7 +96,9 @@ def _scene(number: Any, entry: Mapping[str, Any]) -> Scene:
         )
         for each in entry.get("relationships", ())
     ]
-    return Scene(str(number), image, size, tuple(things), relations=tuple(relations), complete=False)
+    return Scene(
+        str(number), image, size, tuple(things), relations=tuple(relations), exhaustive=False, complete=False
+    )
 
 
 def _all_objects(entry: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

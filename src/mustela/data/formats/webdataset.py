@@ -92,7 +92,9 @@ def _sample(value: Mapping[str, Any], source: Source) -> Iterator[Found]:
         texts = [value[name].decode("utf-8").strip() for name in ("caption", "txt") if name in value]
     if image is None or not texts:
         raise RecordError(f"sample {key} has no {'picture' if image is None else 'conversation or caption'}")
-    yield Found(Scene(key, image, captions=(Caption(texts[0]),), complete=False), pictures=pictures)
+    yield Found(
+        Scene(key, image, captions=(Caption(texts[0]),), exhaustive=False, complete=False), pictures=pictures
+    )
 
 
 def _conversations(
