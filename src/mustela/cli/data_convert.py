@@ -21,12 +21,12 @@ Make records for training of annotated pictures in any usual format.
   mustela data convert --annotations instances.json --images images --task refer,ground --out train.json
   mustela data convert --from voc --annotations voc --split train --images images --task detect --out x.jsonl
 
-What the format is shows in the files, and the command says why; --from names it instead: coco (also LVIS and
-Objects365), voc, yolo, labelme, cvat, label_studio, refcoco, visual_genome, flickr30k, grit, table (Parquet and
-Hugging Face data sets), webdataset; conversations: ferret, llava, osprey, shikra, swift, chat.
+What the format is shows in the files, and the command says why; --from names it instead: coco (also LVIS
+and Objects365), voc, yolo, labelme, cvat, label_studio, refcoco, visual_genome, flickr30k, grit, table
+(Parquet and Hugging Face data sets), webdataset; conversations: ferret, llava, osprey, shikra, swift, chat.
 
-Tasks: refer (a region, what is it?), attributes, relation, ground (a name, where is it?), detect (everything),
-presence (is there a ...?), caption, dense_refer and dense_detect (all objects of a picture in one question).
+Tasks: refer (a region, what is it?), attributes, relation, ground (a name, where is it?), detect
+(everything), presence (is there a ...?), caption, dense_refer and dense_detect (all objects in one question).
 """
 
 
@@ -42,21 +42,15 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--annotations", required=True, metavar="PATH", help="file or folder to read")
     parser.add_argument("--out", required=True, metavar="FILE", help="record file to write, .json or .jsonl")
     parser.add_argument("--from", dest="format", default="auto", metavar="FORMAT", help="its format (auto)")
-    parser.add_argument(
-        "--images", metavar="DIR", help="folder of the pictures; without it none is looked at"
-    )
+    parser.add_argument("--images", metavar="DIR", help="folder of the pictures; without: not looked at")
     parser.add_argument("--split", metavar="NAME", help="part to read, for formats with splits (all)")
     parser.add_argument(
         "--columns", nargs="+", default=[], metavar="WHAT=COLUMN", help="columns of a table: image=photo ..."
     )
     parser.add_argument("--box_format", help="boxes of a table: xyxy, xywh, norm1 or norm1000")
-    parser.add_argument(
-        "--size_policy", default="error", help="error, or scale: see the data settings (error)"
-    )
+    parser.add_argument("--size_policy", default="error", help="other sizes of files: error or scale")
     asking = parser.add_argument_group("what is asked")
-    asking.add_argument(
-        "--task", default="refer,ground", help="tasks with commas between them (refer,ground)"
-    )
+    asking.add_argument("--task", default="refer,ground", help="with commas between them (refer,ground)")
     asking.add_argument(
         "--language", default="en", metavar="NAME", help="en, zh, or your own file of phrasings (en)"
     )
@@ -65,11 +59,9 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     asking.add_argument("--max_rounds", type=int, default=6, metavar="N", help="questions a record (6)")
     asking.add_argument("--max_boxes", type=int, default=20, metavar="N", help="boxes an answer (20)")
+    asking.add_argument("--order", default="raster", help="of boxes: raster, size or given (raster)")
     asking.add_argument(
-        "--order", default="raster", help="of boxes in answers: raster, size or given (raster)"
-    )
-    asking.add_argument(
-        "--min_side", type=float, default=0, metavar="N", help="leave out smaller regions (0)"
+        "--min_side", type=float, default=0, metavar="PX", help="leave out smaller objects (0)"
     )
     asking.add_argument(
         "--balance", type=float, default=0, metavar="SHARE", help="1: no name more often than the median (0)"
@@ -79,7 +71,7 @@ def add_parser(subparsers: Subparsers) -> None:
         type=float,
         default=0.2,
         metavar="SHARE",
-        help="ground: names that aren't there (0.2)",
+        help="questions about what isn't there (0.2)",
     )
     asking.add_argument("--seed", type=int, default=0, help="another seed asks otherwise (0)")
 
@@ -141,7 +133,9 @@ def _pairs(option: str, words: Sequence[str]) -> dict[str, str]:
 
 
 def _print(converted: Converted, out: Path, images: str | None) -> None:
-    print(converted.report.summary(max_lines=10))
+    from mustela.data.report import DataReport
+
+    print(DataReport([converted.report]).summary(max_lines=10))
     names = converted.census.objects.most_common(12)
     if names:
         print("objects: " + ", ".join(f"{name} {count}" for name, count in names))

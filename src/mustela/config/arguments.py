@@ -135,6 +135,10 @@ class DataArguments:
         default=None, metadata={"help": "tile grids for high-resolution images (not supported yet: an error)"}
     )
 
+    data_format: str = field(
+        default="auto",
+        metadata={"help": "format of the files: ferret, llava, shikra, swift ...; auto: looked up"},
+    )
     box_format: Literal["xyxy", "xywh", "norm1", "norm1000"] = field(
         default="xyxy", metadata={"help": "what box numbers in the files mean"}
     )

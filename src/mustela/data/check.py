@@ -31,6 +31,7 @@ class CheckOptions:
         box_format: what the numbers of `box_x1y1x2y2` are, see `mustela.data.check_boxes.BoxFormat`.
         size_policy: what to do where `image_w` and `image_h` differ from the file: "error", or "scale" the
             regions to the file.
+        data_format: format of the data files, see `mustela.data.formats`; "auto" looks into them.
         images: "size" opens each picture and reads its size, "decode" decodes it, "none" only looks at paths.
         absolute_paths: allow absolute image paths.
         symlinks: which links in the image folder to follow, see `mustela.data.image_folder.locate_image`.
@@ -39,6 +40,7 @@ class CheckOptions:
 
     box_format: BoxFormat = "xyxy"
     size_policy: SizePolicy = "error"
+    data_format: str = "auto"
     images: ImageCheck = "size"
     absolute_paths: bool = False
     symlinks: Symlinks = "follow"

@@ -158,6 +158,7 @@ def check_options(data: DataArguments) -> CheckOptions:
     """Collect how records are read and checked."""
     return CheckOptions(
         box_format=data.box_format,
+        data_format=data.data_format,
         size_policy=data.size_policy,
         images=data.check_images,
         absolute_paths=data.absolute_paths,
