@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from mustela.cli import data_check, data_convert, data_shapes, data_view
+from mustela.cli import data_check, data_convert, data_shapes, data_stats, data_tokens, data_view
 from mustela.cli.command import Subparsers, add_command
 
 __all__ = ["add_parser", "run"]
 
-COMMANDS = (data_convert, data_check, data_view, data_shapes)
+COMMANDS = (data_convert, data_check, data_view, data_tokens, data_stats, data_shapes)
 
 
 def add_parser(subparsers: Subparsers) -> None:

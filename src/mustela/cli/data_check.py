@@ -97,9 +97,20 @@ def run(args: argparse.Namespace) -> int:
     workers = args.workers if args.workers is not None else os.cpu_count() or 1
     inspection = inspect_files(files, options, workers=workers, progress=_progress())
     if args.model is not None:
+        from mustela.data.processor import MustelaProcessor
         from mustela.data.token_lengths import add_lengths
+        from mustela.infer.query import default_options
+        from mustela.model.loading import resolve_model_path
 
-        add_lengths(inspection, files, options, model=args.model, max_length=args.max_length)
+        processor = MustelaProcessor.from_pretrained(resolve_model_path(args.model))
+        add_lengths(
+            inspection,
+            files,
+            options,
+            processor=processor,
+            rendering=default_options(processor),
+            max_length=args.max_length,
+        )
     report = DataReport(inspection.reports)
     if args.json is not None:
         _write(args.json, report, inspection)

@@ -32,7 +32,8 @@ class FileReport:
     """What became of one data file.
 
     `read` counts records found, broken lines included; `skipped` those with errors, `repaired` those that are
-    used with a warning; `format` is the sentence on what the file is read as. Lists of ids end at 10,000 and examples at 100 a kind; counts are complete.
+    used with a warning; `format` is the sentence on what the file is read as. Lists of ids end at 10,000 and
+    examples at 100 a kind; counts are complete.
     """
 
     path: str

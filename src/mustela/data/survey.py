@@ -184,10 +184,10 @@ def suspicions(
         add("boxes.reach_out", f"{clamped + outside} boxes reach out of their pictures.", f"Check {hint}.")
     if survey.large_pictures >= 10 and not survey.beyond_thousand and box_format in ("xyxy", "xywh"):
         add("boxes.norm1000",
-            f"no box of {survey.large_pictures} records with pictures above 1500 pixels reaches beyond 1000.",
+            f"no box of {survey.large_pictures} records with pictures above 1500 pixels reaches 1000.",
             "Set box_format: norm1000 if the numbers are thousandths.")  # fmt: skip
     if survey.tiny:
-        add("boxes.tiny", f"boxes less than {_TINY_SIDE:g} pixels wide or high, in {', '.join(survey.tiny)} ...",
+        add("boxes.tiny", f"boxes less than {_TINY_SIDE:g} pixels wide or high, in {', '.join(survey.tiny)}.",
             "A model sees little of them; check that they are no slips of the hand.")  # fmt: skip
     answers = sum(survey.answers.values())
     if answers >= 20:
@@ -198,7 +198,7 @@ def suspicions(
     found += _skew(file, survey.classes)
     if survey.too_long:
         add("samples.too_long",
-            f"{len(survey.too_long)} records don't fit the token limit: {', '.join(survey.too_long[:_SHOWN])}.",
+            f"{len(survey.too_long)} records are too long in tokens: {', '.join(survey.too_long[:_SHOWN])}.",
             "Raise model_max_length, or they are cut or left out.")  # fmt: skip
     return found
 

@@ -157,7 +157,7 @@ def _open(path: str, folder: str | Path, options: CheckOptions) -> Image.Image:
 
 
 def _turn(turn: Turn, numbers: _Numbers, record: Record) -> dict[str, Any]:
-    """Return a turn's text with a coloured mark for each region, and its words, where they stand before it."""
+    """Return a turn's text with a mark for each region, and the words that mean it, where they precede it."""
     text = turn.text.replace(IMAGE_PLACEHOLDER, "").strip() if turn.role == "user" else turn.text
     parts: list[markupsafe.Markup] = []
     end = 0

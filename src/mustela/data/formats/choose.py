@@ -37,9 +37,9 @@ def choose_format(path: str | Path, name: str) -> Recognised:
                 raise
             found = Recognised(FERRET, f"{path} is read as {FERRET.title}, as it looks like nothing else.")
     if found.format.gives == "annotations" or found.format is FORMATS["webdataset"]:
-        inside = "pictures and texts in one file" if found.format.gives != "annotations" else "annotations"
+        inside = "annotations" if found.format.gives == "annotations" else "pictures and texts in one file"
         raise RecordError(
-            f"{found.because} It holds {inside}, not conversations to train on. Make some: mustela data convert"
-            f" --from {found.format.name} --annotations {path} --out train.json"
+            f"{found.because} It holds {inside}; training reads conversations. Make some:"
+            f" mustela data convert --from {found.format.name} --annotations {path} --out train.json"
         )
     return found
