@@ -84,7 +84,7 @@ def test_grounding_names_all_objects_in_the_order_of_the_rows(tmp_path: Path) ->
 def test_list_of_all_is_never_a_part_of_them(tmp_path: Path) -> None:
     file = write(tmp_path / "x", TWO)
     records, _ = convert(file, tmp_path / "o.json", tasks=("ground", "detect"), max_boxes=1, absent_share=0)
-    assert all("cat" not in turn.text for record in records for turn in record.turns)
+    assert all(" cat" not in turn.text for record in records for turn in record.turns)
     crowd = write(tmp_path / "y", coco([(1, [0, 0, 10, 10]), (2, [20, 20, 10, 10])], crowd=1))
     records, _ = convert(crowd, tmp_path / "o.json", tasks=("ground", "detect"), absent_share=0)
     assert [turn.text for record in records for turn in record.turns[1::2]] == [
@@ -210,8 +210,8 @@ def test_phrasings_of_users_are_checked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"tasks": ("reffer",)}, "task is 'reffer'"), ({"order": "up"}, "order"), ({"balance": 2}, "balance is 2"),
-     ({"max_rounds": 0}, "max_rounds is 0")],
+    [({"tasks": ("reffer",)}, "task is 'reffer'"), ({"order": "up"}, "order is 'up'"),
+     ({"balance": 2}, "balance is 2"), ({"max_rounds": 0}, "max_rounds is 0")],
 )  # fmt: skip
 def test_task_options_are_checked(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
@@ -220,5 +220,5 @@ def test_task_options_are_checked(options: dict[str, Any], message: str) -> None
 
 def test_coco_masks_come_along_in_questions(tmp_path: Path) -> None:
     records, _ = convert(write(tmp_path / "x", COCO), tmp_path / "o.json", tasks=("refer", "ground"))
-    asked = [each for each in records if each.id == "1-refer"][0].turns[0].regions[0]
+    asked = next(each for each in records if each.id == "1-refer").turns[0].regions[0]
     assert asked.mask is not None

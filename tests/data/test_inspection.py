@@ -39,7 +39,6 @@ def test_clean_file_has_no_fault_and_nothing_suspicious(tmp_path: Path) -> None:
     assert "Ferret JSON" in inspection.reports[0].format
 
 
-@pytest.mark.slow
 def test_processes_find_what_one_finds(tmp_path: Path) -> None:
     records = [record(str(n), box=(10, 20, 5 if n % 7 == 0 else 40, 44)) for n in range(400)]
     file = write(tmp_path / "x", records)

@@ -42,8 +42,8 @@ def test_text_of_data_is_escaped() -> None:
 def test_every_kind_of_region_is_drawn() -> None:
     pixels = np.zeros((48, 64), dtype=bool)
     pixels[5:20, 5:20] = True
-    shapes = [Point(3, 4), Box(1, 2, 30, 40), Scribble(((1, 2), (9, 9))), Polygon((((1, 1), (9, 1), (9, 9)),)),
-              Mask.from_array(pixels)]  # fmt: skip
+    triangle = Polygon((((1, 1), (9, 1), (9, 9)),))
+    shapes = [Point(3, 4), Box(1, 2, 30, 40), Scribble(((1, 2), (9, 9))), triangle, Mask.from_array(pixels)]
     marks = " ".join(f"<bbox_location{number}>" for number in range(len(shapes)))
     html = page(
         Turn("user", f"<image>{marks}", tuple(RegionAnnotation(shape) for shape in shapes)),

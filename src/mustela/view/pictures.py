@@ -59,6 +59,20 @@ def region_svg(region: Region, index: int, size_wh: tuple[int, int], *, mask: Ma
     )
 
 
+def region_tag(region: Region, index: int, size_wh: tuple[int, int]) -> str:
+    """Return SVG of a region's number, counted from 1, in its upper left corner and inside the picture."""
+    x1, y1, _, _ = region.bounds_xyxy()
+    height = 0.042 * max(size_wh)
+    text = str(index + 1)
+    width = height * (0.42 + 0.5 * len(text))
+    x, y = min(max(x1, 0), size_wh[0] - width), min(max(y1, 0), size_wh[1] - height)
+    return (
+        f'<rect class="tag" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
+        f' rx="{height / 5:.1f}" fill="{color(index)}"/><text class="tag" x="{x + width / 2:.1f}" y="{y + 0.76 * height:.1f}"'
+        f' font-size="{0.74 * height:.1f}">{text}</text>'
+    )
+
+
 def _path(points: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
 

@@ -19,7 +19,7 @@ from mustela.data.record import Record, Turn
 from mustela.errors import ImageError
 from mustela.regions import load_image
 from mustela.regions.phrases import phrase_before
-from mustela.view.pictures import color, picture_address, region_svg, safe
+from mustela.view.pictures import color, picture_address, region_svg, region_tag, safe
 from mustela.view.templating import render_page
 
 _LOCATION = re.compile(LOCATION_PATTERN)
@@ -123,8 +123,14 @@ def _pictures(
         except ImageError as error:
             image, fault = None, str(error)
         size = image.size if image is not None else reference.size_wh
+        shape = size or (1, 1)
         marks = [
-            {"number": number, "svg": safe(region_svg(a.region, number, size or (1, 1), mask=a.mask))}
+            {
+                "number": number,
+                "svg": safe(
+                    region_svg(a.region, number, shape, mask=a.mask) + region_tag(a.region, number, shape)
+                ),
+            }
             for a, number in _annotations(record, numbers)
             if a.image == index
         ]

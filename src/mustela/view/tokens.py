@@ -165,8 +165,9 @@ def tokens_page(sample: ShownSample, *, title: str) -> str:
         marks = []
         for number, points in enumerate(sample.points):
             if sample.picture_of[number] == index:
+                ink = color(number)
                 dots = "".join(
-                    f'<circle cx="{x * width:.1f}" cy="{y * height:.1f}" r="{radius:.1f}" fill="{color(number)}"/>'
+                    f'<circle cx="{x * width:.1f}" cy="{y * height:.1f}" r="{radius:.1f}" fill="{ink}"/>'
                     for x, y in np.unique(points, axis=0)
                 )
                 marks.append({"number": number, "svg": safe(dots)})

@@ -453,3 +453,8 @@ def test_files_cut_anywhere_end_in_faults_or_one_error(name: str, tmp_path: Path
             with contextlib.suppress(MustelaError):
                 list(FORMATS[name].read(Source(target)))
         file.write_bytes(whole)
+
+
+def test_documentation_has_every_format() -> None:
+    page = (Path(__file__).parents[3] / "docs/formats.md").read_text(encoding="utf-8")
+    assert {name for name in FORMATS if f"(`{name}`)" not in page} == set()
