@@ -42,9 +42,8 @@ def shown_after(actions: str, folder: Path) -> tuple[str, str]:
       document.title = "SHOWN " + shown.map((c) => c.querySelector("h2").textContent).join(",") + " SAID " + said;
     """
     page = folder / "page.html"
-    script = (
-        f'<script>let said = ""; const form = document.getElementById("filters"); {actions} {report}</script>'
-    )
+    start = 'let said = ""; const form = document.getElementById("filters");'
+    script = f"<script>{start} {actions} {report}</script>"
     page.write_text(html.replace("</body>", script + "</body>"), encoding="utf-8")
     done = subprocess.run(
         [str(CHROMIUM), "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom", page.as_uri()],

@@ -68,7 +68,8 @@ def region_tag(region: Region, index: int, size_wh: tuple[int, int]) -> str:
     x, y = min(max(x1, 0), size_wh[0] - width), min(max(y1, 0), size_wh[1] - height)
     return (
         f'<rect class="tag" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
-        f' rx="{height / 5:.1f}" fill="{color(index)}"/><text class="tag" x="{x + width / 2:.1f}" y="{y + 0.76 * height:.1f}"'
+        f' rx="{height / 5:.1f}" fill="{color(index)}"/>'
+        f'<text class="tag" x="{x + width / 2:.1f}" y="{y + 0.76 * height:.1f}"'
         f' font-size="{0.74 * height:.1f}">{text}</text>'
     )
 
