@@ -39,7 +39,8 @@ def shown_after(actions: str, folder: Path) -> tuple[str, str]:
     html = records_page(checked, title="x", folder=None, total=3)
     report = """
       const shown = [...document.querySelectorAll(".card")].filter((c) => !c.hidden);
-      document.title = "SHOWN " + shown.map((c) => c.querySelector("h2").textContent).join(",") + " SAID " + said;
+      const ids = shown.map((c) => c.querySelector("h2").textContent);
+      document.title = "SHOWN " + ids.join(",") + " SAID " + said;
     """
     page = folder / "page.html"
     start = 'let said = ""; const form = document.getElementById("filters");'

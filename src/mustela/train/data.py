@@ -60,7 +60,15 @@ class StageData:
     def training_set(self, processor: MustelaProcessor, training: TrainingArguments) -> RecordDataset:
         """Make the training samples."""
         data = self.arguments
-        augmentation = Augmentation(flip=data.augment_flip, turn=data.augment_turn, color=data.augment_color)
+        augmentation = Augmentation(
+            flip=data.augment_flip,
+            turn=data.augment_turn,
+            color=data.augment_color,
+            crop=data.augment_crop,
+            crop_visible=data.augment_crop_visible,
+            scale=data.augment_scale,
+            flip_words=data.augment_flip_words,
+        )
         return RecordDataset(
             self.files.source,
             processor,
@@ -68,7 +76,7 @@ class StageData:
             seed=training.seed if training.data_seed is None else training.data_seed,
             max_length=training.model_max_length,
             digit_weights=_digit_weights(data),
-            augmentation=augmentation if augmentation != Augmentation() else None,
+            augmentation=augmentation if augmentation.changes else None,
             on_bad_image=data.on_bad_image,
             checks=check_options(data),
         )
