@@ -166,11 +166,9 @@ def test_cropped_regions_stay_on_their_pixels(seed):
 
 def talk(*rounds):
     turns = []
-    for number, (question, answer, annotations) in enumerate(rounds):
-        turns += [
-            Turn("user", ("<image>\n" if not number else "") + question, annotations),
-            Turn("assistant", answer),
-        ]
+    for question, answer, named in rounds:
+        turns += [Turn("user", question, named), Turn("assistant", answer)]
+    turns[0] = Turn("user", f"<image>\n{turns[0].text}", turns[0].regions)
     return Record("r", (ImageRef("a.png", SIZE),), tuple(turns))
 
 
@@ -213,6 +211,7 @@ def test_what_is_said_of_the_whole_picture_is_not_cropped(rounds):
         ("Left-hand side", "Right-hand side"),
         ("All right, look right now.", "All right, look right now."),
         ("左边的狗在右边", "右边的狗在左边"),
+        ("三米左右", "三米左右"),
         ("above the brightest", "above the brightest"),
     ],
 )

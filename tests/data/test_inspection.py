@@ -94,3 +94,22 @@ def test_other_conversations_are_checked_as_they_are(name: str, tmp_path: Path) 
 def test_annotations_are_pointed_to_the_conversion(name: str, tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=f"mustela data convert --from {name} --annotations"):
         inspect(SAMPLES[name](tmp_path))
+
+
+def test_pictures_of_every_bad_kind_are_listed(tmp_path: Path) -> None:
+    from PIL import Image
+
+    whole = picture(tmp_path / "half.jpg", (640, 480)).read_bytes()
+    (tmp_path / "half.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "page.jpg").write_text("<html>404</html>", encoding="utf-8")
+    (tmp_path / "nothing.jpg").write_bytes(b"")
+    Image.new("1", (20000, 10000)).save(tmp_path / "bomb.jpg", "PNG")
+    picture(tmp_path / "good.jpg")
+    names = ("half", "page", "nothing", "bomb", "good")
+    records = [record(name, image_w=None, image_h=None) for name in names]
+    file = write(tmp_path / "x", records)
+    inspection = inspect_files([(str(file), str(tmp_path))], CheckOptions(images="decode"))
+    (report,) = inspection.reports
+    assert report.skipped_ids == ["half", "page", "nothing", "bomb"]
+    examples = report.faults["image.unreadable"].examples
+    assert all(f"{name}.jpg" in text for name, text in zip(names[:4], examples, strict=True))

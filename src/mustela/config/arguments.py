@@ -135,6 +135,12 @@ class DataArguments:
         default=None, metadata={"help": "tile grids for high-resolution images (not supported yet: an error)"}
     )
 
+    coordinates: Literal["bins", "corners", "json", "unit", "pixels"] | None = field(
+        default=None,
+        metadata={
+            "help": "how coordinates are written: bins 0..999 (a new model's), corners, json, unit, pixels"
+        },
+    )
     data_format: str = field(
         default="auto",
         metadata={"help": "format of the files: ferret, llava, shikra, swift ...; auto: looked up"},

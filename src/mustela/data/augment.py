@@ -23,12 +23,10 @@ _DIRECTIONS = re.compile(
 # What a mirror image exchanges. "right" is no direction in "right now" and its like, nor after "all".
 _SIDES = re.compile(
     r"(?<!\ball )\b(left|right)(?=(?:most|wards?|-hand|-most)?\b)"
-    r"(?!\s+(?:now|away|before|after|here|there|angles?)\b)|[左右]",
+    r"(?!\s+(?:now|away|before|after|here|there|angles?)\b)|(?<![左右])[左右](?![左右])",
     re.IGNORECASE,
 )
-_TURNING = re.compile(
-    r"\b(?:counter-?|anti-?)?clockwise\b|\b(?:bright|leftover|left over)\b|时针", re.IGNORECASE
-)
+_TURNING = re.compile(r"\b(?:counter-?|anti-?)?clockwise\b|\bleft ?over|时针", re.IGNORECASE)
 _OTHER_SIDE = {"left": "right", "right": "left", "左": "右", "右": "左"}
 
 _LEAST_CROP = 0.5
@@ -47,8 +45,8 @@ class Augmentation:
         crop_visible: share of each region that a crop must show; rounds with a region of which less is seen
             are left out.
         scale: sides change by up to this factor.
-        flip_words: "refuse" mirrors no record whose text speaks of directions, "swap" exchanges left and right
-            in it.
+        flip_words: "refuse" mirrors no record whose text speaks of directions, "swap" exchanges left and
+            right in it.
     """
 
     flip: float = 0.0
@@ -81,9 +79,10 @@ def augment(
 ) -> tuple[Record, list[Image.Image]]:
     """Change a record of one picture and the picture alike.
 
-    Records whose text speaks of directions are neither turned nor cropped, and mirrored only if left and right
-    can be exchanged in the text; records of several pictures or none are left alone. A crop is made only where
-    every question or its answer names a region: what else is said of the whole picture might become untrue.
+    Records whose text speaks of directions are neither turned nor cropped, and mirrored only if left and
+    right can be exchanged in the text; records of several pictures or none are left alone. A crop is made
+    only where every question or its answer names a region: what else is said of the whole picture might
+    become untrue.
 
     Args:
         record: the record; a new one is returned.
@@ -162,9 +161,8 @@ def _crop(
 
 def _window(size_wh: tuple[int, int], draw: np.ndarray) -> tuple[int, int, int, int]:
     """Return a window from four numbers in 0..1: its sides, and where it lies."""
-    sides = [
-        max(1, round(side * (_LEAST_CROP + (1 - _LEAST_CROP) * draw[i]))) for i, side in enumerate(size_wh)
-    ]
+    shares = [_LEAST_CROP + (1 - _LEAST_CROP) * float(share) for share in draw[:2]]
+    sides = [max(1, round(side * share)) for side, share in zip(size_wh, shares, strict=True)]
     left, top = (int(draw[2 + i] * (size_wh[i] - sides[i] + 1)) for i in range(2))
     left, top = min(left, size_wh[0] - sides[0]), min(top, size_wh[1] - sides[1])
     return left, top, left + sides[0], top + sides[1]
