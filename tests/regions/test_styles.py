@@ -44,12 +44,9 @@ def test_numbers_of_another_style_are_rejected_with_a_reason():
     bins = write_coordinates(Box(64, 120, 320, 480), SIZE)
     assert "read as 'unit'" in str(find_regions(bins, SIZE, scale=scale_of("unit")).failure)
     unit = write_coordinates(Box(64, 120, 320, 470), SIZE, style="unit")
-    assert "read the answer with scale 'unit'" in str(
-        find_regions(unit, SIZE, scale=scale_of("bins")).failure
-    )
-    assert "read the answer with scale 'unit'" in str(
-        find_regions(unit, SIZE, scale=scale_of("pixels")).failure
-    )
+    for other in ("bins", "pixels"):
+        failure = find_regions(unit, SIZE, scale=scale_of(other)).failure
+        assert "read the answer with scale 'unit'" in str(failure)
 
 
 def test_unknown_style():

@@ -6,7 +6,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from mustela.cli.command import Subparsers, add_command
 from mustela.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from mustela.data.check import CheckOptions
     from mustela.data.inspection import Inspection
 
@@ -95,7 +98,8 @@ def run(args: argparse.Namespace) -> int:
     files = pair_folders(args.files, args.images)
     options = check_options(args, images=args.check_images)
     workers = args.workers if args.workers is not None else os.cpu_count() or 1
-    inspection = inspect_files(files, options, workers=workers, progress=_progress())
+    with _progress() as progress:
+        inspection = inspect_files(files, options, workers=workers, progress=progress)
     if args.model is not None:
         from mustela.data.processor import MustelaProcessor
         from mustela.data.token_lengths import add_lengths
@@ -123,21 +127,26 @@ def run(args: argparse.Namespace) -> int:
     return _STATUS if bad else 0
 
 
-def _progress() -> Any:
-    """Return what shows the progress on a terminal, None elsewhere."""
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int], None] | None]:
+    """Give what shows the progress on a terminal, None elsewhere."""
     if not sys.stderr.isatty():
-        return None
-    from tqdm import tqdm
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    bar = tqdm(unit=" records", dynamic_ncols=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} records"))
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, TaskID] = {}
 
-    def show(path: str, done: int) -> None:
-        if bar.desc != f"{path}: ":
-            bar.reset()
-            bar.set_description(path)
-        bar.update(done - bar.n)
+        def show(path: str, done: int) -> None:
+            if path not in tasks:
+                # How many there are shows when the end is reached: the bar only says that it goes on.
+                tasks[path] = bar.add_task(path, total=None)
+            bar.update(tasks[path], completed=done)
 
-    return show
+        yield show
 
 
 def _write(path: str, report: Any, inspection: Inspection) -> None:

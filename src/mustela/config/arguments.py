@@ -137,13 +137,11 @@ class DataArguments:
 
     coordinates: Literal["bins", "corners", "json", "unit", "pixels"] | None = field(
         default=None,
-        metadata={
-            "help": "how coordinates are written: bins 0..999 (a new model's), corners, json, unit, pixels"
-        },
+        metadata={"help": "style of coordinates: bins (of a new model), corners, json, unit, pixels"},
     )
     data_format: str = field(
         default="auto",
-        metadata={"help": "format of the files: ferret, llava, shikra, swift ...; auto: looked up"},
+        metadata={"help": "format of the files: ferret, shikra, swift ...; auto: looked up"},
     )
     box_format: Literal["xyxy", "xywh", "norm1", "norm1000"] = field(
         default="xyxy", metadata={"help": "what box numbers in the files mean"}

@@ -101,7 +101,7 @@ class StageData:
         return Subset(dataset, [number * len(source) // count for number in range(count)])
 
     def _options(self, processor: MustelaProcessor) -> RenderOptions:
-        """Return how this model's texts are written; unset, numbers stay in the style that it was trained in."""
+        """Return how texts are written; unset, numbers stay in the style that the model was trained in."""
         style = self.arguments.coordinates or processor.settings.coordinates
         return replace(self.options, coordinates=style)
 
@@ -221,8 +221,8 @@ def _digit_weights(data: DataArguments) -> DigitWeights | None:
         return None
     if data.coordinates in ("unit", "pixels"):
         raise ConfigError(
-            "coordinate_digit_weights are weights of the digits of bins; with coordinates unit or pixels, leave"
-            " them empty."
+            "coordinate_digit_weights are weights of the digits of bins; with coordinates unit or pixels,"
+            " leave them empty."
         )
     hundreds, tens, units = data.coordinate_digit_weights
     return hundreds, tens, units

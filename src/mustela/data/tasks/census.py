@@ -39,7 +39,7 @@ class Census:
         if not balance or name not in self.objects:
             return 1.0
         median = float(np.median(list(self.objects.values())))
-        return min(1.0, median / self.objects[name]) ** balance
+        return float(min(1.0, median / self.objects[name]) ** balance)
 
     def likely_absent(
         self, present: Iterable[str], candidates: Iterable[str], count: int, rng: np.random.Generator
