@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mustela.data.check import CheckOptions
     from mustela.data.inspection import Inspection
 
-__all__ = ["add_file_arguments", "add_parser", "check_options", "pair_folders", "run"]
+__all__ = ["add_file_arguments", "add_parser", "check_options", "default_workers", "pair_folders", "run"]
 
 _DESCRIPTION = """\
 Read data files once and list every fault: what is wrong, where, how often, and what to do. Also what is
@@ -32,6 +32,7 @@ files share (training and test), skewed answers and, with --model, records that 
 The exit status is 0 for clean data and 2 for faults; with --strict, 2 for suspicious data as well.
 """
 _STATUS = 2
+_SMALL = 2 << 20
 
 
 def add_file_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +70,12 @@ def pair_folders(files: Sequence[str], folders: Sequence[str]) -> list[tuple[str
     return list(zip(files, given * len(files) if len(given) == 1 else given, strict=True))
 
 
+def default_workers(files: Sequence[str]) -> int:
+    """Return a process a core, or one where starting more would take longer than the files do."""
+    size = sum(Path(file).stat().st_size for file in files if Path(file).is_file())
+    return 1 if size < _SMALL else os.cpu_count() or 1
+
+
 def add_parser(subparsers: Subparsers) -> None:
     """Register `mustela data check`."""
     parser = add_command(
@@ -84,7 +91,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--model", metavar="DIR", help="count tokens as this model does")
     parser.add_argument("--max_length", type=int, default=2048, metavar="N", help="token limit (2048)")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (one a core)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (a core each for large files)")
     parser.add_argument("--json", metavar="FILE", help="write everything that was found")
     parser.add_argument("--strict", action="store_true", help="exit status 2 for suspicious data as well")
     parser.add_argument("--lines", type=int, default=40, metavar="N", help="faults to print (40)")
@@ -97,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
 
     files = pair_folders(args.files, args.images)
     options = check_options(args, images=args.check_images)
-    workers = args.workers if args.workers is not None else os.cpu_count() or 1
+    workers = args.workers if args.workers is not None else default_workers(args.files)
     with _progress() as progress:
         inspection = inspect_files(files, options, workers=workers, progress=progress)
     if args.model is not None:

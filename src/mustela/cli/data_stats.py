@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 
 from mustela.cli.command import Subparsers, add_command
-from mustela.cli.data_check import add_file_arguments, check_options, pair_folders
+from mustela.cli.data_check import add_file_arguments, check_options, default_workers, pair_folders
 
 __all__ = ["add_parser", "run"]
 
@@ -16,7 +15,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = add_command(subparsers, "stats", summary="count what is in data files, with plots", run=run)
     add_file_arguments(parser)
     parser.add_argument("--out", metavar="FILE", help="write a page with plots")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (one a core)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (a core each for large files)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -28,7 +27,7 @@ def run(args: argparse.Namespace) -> None:
     inspection = inspect_files(
         pair_folders(args.files, args.images),
         check_options(args),
-        workers=args.workers if args.workers is not None else os.cpu_count() or 1,
+        workers=args.workers if args.workers is not None else default_workers(args.files),
     )
     print(stats_text(inspection))
     for suspicion in inspection.suspicions:
