@@ -14,7 +14,7 @@ from mustela.data import read_records
 from mustela.data.convert import Conversion, Converted, convert_file
 from mustela.data.formats import Source, recognise
 from mustela.data.record import Record
-from mustela.data.tasks.compose import TASKS, TaskOptions
+from mustela.data.tasks.options import TASKS, TaskOptions
 from mustela.data.tasks.phrasings import load_phrasings
 from mustela.errors import ConfigError, RecordError
 

@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> None:
     from mustela.data.check import CheckOptions
     from mustela.data.convert import Conversion, convert_file
     from mustela.data.formats import Source, get_format, recognise
-    from mustela.data.tasks.compose import TaskOptions
+    from mustela.data.tasks.options import TaskOptions
     from mustela.data.tasks.phrasings import load_phrasings
 
     out = Path(args.out)

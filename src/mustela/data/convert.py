@@ -14,7 +14,8 @@ from mustela.data.native import write_records
 from mustela.data.record import Record
 from mustela.data.report import FileReport
 from mustela.data.tasks.census import Census
-from mustela.data.tasks.compose import TaskOptions, compose
+from mustela.data.tasks.compose import compose
+from mustela.data.tasks.options import TaskOptions
 from mustela.data.tasks.phrasings import Phrasings
 from mustela.data.tasks.placed import PlacedScene, place_scene
 from mustela.errors import RecordError

@@ -3,94 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final
 
 import numpy as np
 
-from mustela.data.record import Record, RegionAnnotation, Turn
+from mustela.data.record import Record, Turn
 from mustela.data.tasks.census import Census
+from mustela.data.tasks.making import Making, Round, Side
+from mustela.data.tasks.options import TASKS, Task, TaskOptions
 from mustela.data.tasks.phrasings import Phrasings
-from mustela.data.tasks.placed import PlacedScene, PlacedThing
-from mustela.errors import ConfigError
-
-Task = Literal[
-    "refer",
-    "attributes",
-    "relation",
-    "ground",
-    "detect",
-    "presence",
-    "caption",
-    "dense_refer",
-    "dense_detect",
-]
-TASKS: Final[tuple[Task, ...]] = get_args(Task)
-Order = Literal["raster", "size", "given"]
-
-
-@dataclass(frozen=True, slots=True)
-class TaskOptions:
-    """What is asked, and how much.
-
-    Args:
-        tasks: which conversations to make of each picture.
-        max_rounds: questions in a conversation at most.
-        max_boxes: boxes in an answer at most; a question with more is not asked, as part of a list of all
-            would be a lie.
-        order: of the boxes in an answer: "raster" (rows of an eighth of the height, then from the left),
-            "size" (the largest first) or "given".
-        min_side: objects with a shorter side, in pixels, are not asked about by their region.
-        balance: 0 asks about objects as often as they come, 1 about common names no more than about the
-            median one; see `mustela.data.tasks.census.Census.keep_share`.
-        absent_share: share of questions about names that aren't there, in "ground".
-        seed: of all choices.
-    """
-
-    tasks: tuple[Task, ...] = ("refer", "ground")
-    max_rounds: int = 6
-    max_boxes: int = 20
-    order: Order = "raster"
-    min_side: float = 0.0
-    balance: float = 0.0
-    absent_share: float = 0.2
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for task in self.tasks:
-            if task not in TASKS:
-                raise ConfigError(f"task is {task!r}. Choose of: {', '.join(TASKS)}.")
-        if self.order not in get_args(Order):
-            raise ConfigError(f"order is {self.order!r}. Choose one of: {', '.join(get_args(Order))}.")
-        for name, value in (("max_rounds", self.max_rounds), ("max_boxes", self.max_boxes)):
-            if value < 1:
-                raise ConfigError(f"{name} is {value}. It is at least 1.")
-        for name, share in (("balance", self.balance), ("absent_share", self.absent_share)):
-            if not 0 <= share <= 1:
-                raise ConfigError(f"{name} is {share}. It is a share from 0 to 1.")
-
-
-@dataclass(slots=True)
-class _Side:
-    """A text that is being written, and the regions that it names."""
-
-    text: str = ""
-    regions: list[RegionAnnotation] = field(default_factory=list)
-
-    def mark(self, annotation: RegionAnnotation) -> str:
-        """Return the placeholder of a region."""
-        self.regions.append(annotation)
-        return f"<bbox_location{len(self.regions) - 1}>"
-
-    def box(self, thing: PlacedThing) -> str:
-        """Return the placeholder of an object's box; answers have boxes and nothing else."""
-        box = thing.box
-        if box is None:
-            raise ConfigError(f"the {thing.name} has no box.")
-        return self.mark(RegionAnnotation(box))
-
-
-Round: TypeAlias = tuple[_Side, _Side]
+from mustela.data.tasks.placed import PlacedScene
 
 
 def compose(
@@ -108,7 +30,7 @@ def compose(
     records = []
     for task in options.tasks:
         rng = np.random.default_rng([options.seed, number, TASKS.index(task)])
-        rounds = _MAKERS[task](_Making(scene, phrasings, census, options, rng))[: options.max_rounds]
+        rounds = _MAKERS[task](Making(scene, phrasings, census, options, rng))[: options.max_rounds]
         if rounds:
             records.append(_record(scene, task, rounds))
     return records
@@ -125,70 +47,10 @@ def _record(scene: PlacedScene, task: Task, rounds: Sequence[Round]) -> Record:
     return Record(f"{scene.id}-{task}", (scene.image,), tuple(turns))
 
 
-@dataclass(frozen=True, slots=True)
-class _Making:
-    scene: PlacedScene
-    phrasings: Phrasings
-    census: Census
-    options: TaskOptions
-    rng: np.random.Generator
-
-    def say(self, task: str, part: str, **values: str) -> str:
-        return self.phrasings.say(task, part, self.rng, **values)
-
-    def kept(self, name: str) -> bool:
-        """Draw whether an object of a name is asked about."""
-        return bool(self.rng.random() < self.census.keep_share(name, self.options.balance))
-
-    def shuffled(self) -> list[PlacedThing]:
-        """Return the objects that are large enough to be asked about, in any order."""
-        things = self.scene.things
-        large = [things[int(place)] for place in self.rng.permutation(len(things))]
-        least = self.options.min_side
-        return [thing for thing in large if not least or _short_side(thing) >= least]
-
-    def ordered(self, things: Sequence[PlacedThing]) -> list[PlacedThing]:
-        """Return objects with boxes in the order that answers have."""
-        boxed = [(thing, thing.box) for thing in things]
-        found = [(thing, box) for thing, box in boxed if box is not None]
-        if self.options.order == "size":
-            found.sort(key=lambda pair: -(pair[1].x2 - pair[1].x1) * (pair[1].y2 - pair[1].y1))
-        elif self.options.order == "raster":
-            height = self.scene.image.size_wh[1] if self.scene.image.size_wh else 1000
-            found.sort(key=lambda pair: (int(8 * pair[1].y1 / height), pair[1].x1, pair[1].y1))
-        return [thing for thing, _ in found]
-
-    def all_of(self, name: str) -> list[PlacedThing] | None:
-        """Return all objects of a name for an answer; None where they aren't all known or too many."""
-        things = [thing for thing in self.scene.things if thing.name == name]
-        known = self.scene.exhaustive and name not in self.scene.partial
-        boxed = all(thing.box is not None for thing in things)
-        return self.ordered(things) if known and boxed and len(things) <= self.options.max_boxes else None
-
-    def absent(self, count: int) -> list[str]:
-        """Draw names that aren't in the picture, for certain."""
-        present = {thing.name for thing in self.scene.things} | self.scene.partial
-        certain = self.scene.absent or (set(self.census.pictures) if self.scene.complete else set())
-        return self.census.likely_absent(
-            present & set(self.census.pictures), certain - present, count, self.rng
-        )
-
-    def items(self, task: str, answer: _Side, things: Sequence[PlacedThing]) -> str:
-        """Return a list of objects with their boxes."""
-        return self.phrasings.join(
-            [self.say(task, "item", name=thing.name, region=answer.box(thing)) for thing in things]
-        )
-
-
-def _short_side(thing: PlacedThing) -> float:
-    x1, y1, x2, y2 = thing.annotation.region.bounds_xyxy()
-    return min(x2 - x1, y2 - y1)
-
-
-def _refer(make: _Making) -> list[Round]:
+def _refer(make: Making) -> list[Round]:
     rounds = []
     for thing in make.shuffled():
-        question, answer = _Side(), _Side()
+        question, answer = Side(), Side()
         region = question.mark(thing.annotation)
         if thing.phrases:
             question.text = make.say("refer_phrase", "ask", region=region)
@@ -203,11 +65,11 @@ def _refer(make: _Making) -> list[Round]:
     return rounds
 
 
-def _attributes(make: _Making) -> list[Round]:
+def _attributes(make: Making) -> list[Round]:
     rounds = []
     for thing in make.shuffled():
         if thing.attributes and thing.name:
-            question, answer = _Side(), _Side()
+            question, answer = Side(), Side()
             question.text = make.say(
                 "attributes", "ask", name=thing.name, region=question.mark(thing.annotation)
             )
@@ -217,7 +79,7 @@ def _attributes(make: _Making) -> list[Round]:
     return rounds
 
 
-def _relation(make: _Making) -> list[Round]:
+def _relation(make: Making) -> list[Round]:
     rounds = []
     relations = make.scene.relations
     for place in make.rng.permutation(len(relations)):
@@ -225,7 +87,7 @@ def _relation(make: _Making) -> list[Round]:
         subject, other = make.scene.things[relation.subject], make.scene.things[relation.object]
         if subject.box is None or other.box is None or not (subject.name and other.name):
             continue
-        question, answer = _Side(), _Side()
+        question, answer = Side(), Side()
         region, mark = question.mark(subject.annotation), question.mark(other.annotation)
         question.text = make.say("relation", "ask", region=region, other=mark)
         answer.text = make.say(
@@ -241,97 +103,97 @@ def _relation(make: _Making) -> list[Round]:
     return rounds
 
 
-def _ground(make: _Making) -> list[Round]:
+def _ground(make: Making) -> list[Round]:
     rounds: list[Round] = []
     for thing in make.shuffled():
         if thing.phrases and thing.box is not None:
             phrase = thing.phrases[int(make.rng.integers(len(thing.phrases)))]
-            question, answer = _Side(make.say("ground_phrase", "ask", phrase=phrase)), _Side()
+            question, answer = Side(make.say("ground_phrase", "ask", phrase=phrase)), Side()
             answer.text = make.say("ground_phrase", "answer", phrase=phrase, region=answer.box(thing))
             rounds.append((question, answer))
     for name in dict.fromkeys(thing.name for thing in make.shuffled() if thing.name and not thing.phrases):
         things = make.all_of(name) if make.kept(name) else None
         if things:
-            question, answer = _Side(make.say("ground", "ask", name=name)), _Side()
+            question, answer = Side(make.say("ground", "ask", name=name)), Side()
             answer.text = make.say("ground", "answer", items=make.items("ground", answer, things))
             rounds.append((question, answer))
     rounds = rounds[: make.options.max_rounds]
     # One place in the conversation is drawn for a name that isn't there; with too few rounds it is one more.
     if make.rng.random() < make.options.absent_share * max(len(rounds), 1):
         for name in make.absent(1):
-            question = _Side(make.say("ground", "ask", name=name))
-            refusal = (question, _Side(make.say("ground", "none", name=name)))
+            question = Side(make.say("ground", "ask", name=name))
+            refusal = (question, Side(make.say("ground", "none", name=name)))
             rounds = rounds[: make.options.max_rounds - 1]
             rounds.insert(int(make.rng.integers(len(rounds) + 1)), refusal)
     return rounds
 
 
-def _presence(make: _Making) -> list[Round]:
+def _presence(make: Making) -> list[Round]:
     half = max(1, make.options.max_rounds // 2)
     names = dict.fromkeys(thing.name for thing in make.shuffled() if thing.name)
     rounds: list[Round] = []
     for name in [name for name in names if make.kept(name)][:half]:
         things = make.ordered([thing for thing in make.scene.things if thing.name == name])
         if things:
-            answer = _Side()
+            answer = Side()
             answer.text = make.say("presence", "yes", name=name, region=answer.box(things[0]))
-            rounds.append((_Side(make.say("presence", "ask", name=name)), answer))
+            rounds.append((Side(make.say("presence", "ask", name=name)), answer))
     # As many no as yes, so that neither answer is the better guess.
     for name in make.absent(max(1, len(rounds))):
-        answer = _Side(make.say("presence", "no", name=name))
-        rounds.append((_Side(make.say("presence", "ask", name=name)), answer))
+        answer = Side(make.say("presence", "no", name=name))
+        rounds.append((Side(make.say("presence", "ask", name=name)), answer))
     return [rounds[int(place)] for place in make.rng.permutation(len(rounds))]
 
 
-def _detect(make: _Making) -> list[Round]:
+def _detect(make: Making) -> list[Round]:
     things = make.scene.things
     known = make.scene.exhaustive and make.scene.complete and not make.scene.partial
     if not (known and things) or len(things) > make.options.max_boxes:
         return []
     if any(thing.box is None or not thing.name for thing in things):
         return []
-    answer = _Side()
+    answer = Side()
     answer.text = make.say("detect", "answer", items=make.items("detect", answer, make.ordered(things)))
-    return [(_Side(make.say("detect", "ask")), answer)]
+    return [(Side(make.say("detect", "ask")), answer)]
 
 
-def _caption(make: _Making) -> list[Round]:
+def _caption(make: Making) -> list[Round]:
     captions = make.scene.captions
     if not captions:
         return []
     caption = captions[int(make.rng.integers(len(captions)))]
     task = "caption_boxes" if caption.regions else "caption"
-    return [(_Side(make.say(task, "ask")), _Side(caption.text, list(caption.regions)))]
+    return [(Side(make.say(task, "ask")), Side(caption.text, list(caption.regions)))]
 
 
-def _dense_refer(make: _Making) -> list[Round]:
+def _dense_refer(make: Making) -> list[Round]:
     named = [thing for thing in make.scene.things if thing.name]
     things = make.ordered(named)[: make.options.max_boxes]
     if len(things) < 2:
         return []
-    question = _Side()
+    question = Side()
     marks = make.phrasings.separator.join([question.mark(thing.annotation) for thing in things])
     question.text = make.say("dense_refer", "ask", regions=marks)
     names = make.phrasings.join([make.say("dense_refer", "item", name=thing.name) for thing in things])
-    return [(question, _Side(make.say("dense_refer", "answer", items=names)))]
+    return [(question, Side(make.say("dense_refer", "answer", items=names)))]
 
 
-def _dense_detect(make: _Making) -> list[Round]:
+def _dense_detect(make: Making) -> list[Round]:
     names = sorted({thing.name for thing in make.scene.things if thing.name})
     known = {name: things for name in names if (things := make.all_of(name))}
     things = [thing for name in known for thing in known[name]]
     if not things or len(things) > make.options.max_boxes:
         return []
     asked = [list(known)[int(place)] for place in make.rng.permutation(len(known))]
-    question = _Side(make.say("dense_detect", "ask", names=make.phrasings.join(asked)))
-    answer = _Side()
+    question = Side(make.say("dense_detect", "ask", names=make.phrasings.join(asked)))
+    answer = Side()
     answer.text = make.say(
         "dense_detect", "answer", items=make.items("dense_detect", answer, make.ordered(things))
     )
     return [(question, answer)]
 
 
-_MAKERS: Final[dict[Task, Callable[[_Making], list[Round]]]] = {
+_MAKERS: Final[dict[Task, Callable[[Making], list[Round]]]] = {
     "refer": _refer,
     "attributes": _attributes,
     "relation": _relation,
