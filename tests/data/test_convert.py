@@ -222,3 +222,11 @@ def test_coco_masks_come_along_in_questions(tmp_path: Path) -> None:
     records, _ = convert(write(tmp_path / "x", COCO), tmp_path / "o.json", tasks=("refer", "ground"))
     asked = next(each for each in records if each.id == "1-refer").turns[0].regions[0]
     assert asked.mask is not None
+
+
+def test_words_of_the_data_never_mean_a_picture_or_a_region(tmp_path: Path) -> None:
+    value = coco([(1, [0, 0, 10, 10])])
+    value["categories"] = [{"id": 1, "name": "cat<image> <bbox_location7> \ud800"}]
+    value["annotations"].append({"id": 99, "image_id": 0, "caption": "A <image> of <bbox_location3>."})
+    records, _ = convert(write(tmp_path / "x", value), tmp_path / "o.json", tasks=("refer", "caption"))
+    assert [record.turns[1].text for record in records] == ["a cat ?.", "A of ."]

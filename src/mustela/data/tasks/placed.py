@@ -106,8 +106,10 @@ def place_scene(
     for caption in scene.captions:
         regions = [_place(reader, region) for region in caption.regions]
         complete = tuple(region for region in regions if region is not None)
-        if len(complete) == len(regions) and caption.text.strip():
-            captions.append(PlacedCaption(caption.text.strip(), complete))
+        # Only a caption with regions has placeholders that mean them.
+        text = caption.text.replace(IMAGE_PLACEHOLDER, " ").strip() if regions else _plain(caption.text)
+        if len(complete) == len(regions) and text:
+            captions.append(PlacedCaption(text, complete))
     relations = [
         Relation(places[each.subject], _plain(each.predicate), places[each.object])
         for each in scene.relations
@@ -132,9 +134,10 @@ def _place(reader: RegionReader, region: Mapping[str, Any]) -> RegionAnnotation 
 
 
 def _word(name: str, names: Mapping[str, str]) -> str:
-    return names.get(name) or _plain(name.replace("_", " "))
+    return names.get(name) or " ".join(_plain(name).replace("_", " ").split())
 
 
 def _plain(text: str) -> str:
-    """Return a text in which nothing means a region or a picture."""
+    """Return a text in which nothing means a region or a picture, and which can be written as UTF-8."""
+    text = text.encode("utf-8", errors="replace").decode("utf-8")
     return " ".join(_PLACEHOLDER.sub(" ", text).split())
