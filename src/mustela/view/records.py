@@ -39,6 +39,7 @@ class _Shown:
     classes: str
     length: int
     text: str
+    regions: int
 
 
 @dataclass(slots=True)
@@ -83,7 +84,7 @@ def records_page(
         kinds=sorted(kinds.items()),
         longest=max((card.length for card in cards), default=0),
         faulty=sum(bool(card.faults) for card in cards),
-        regions=sum(card.text.count("\0") for card in cards),
+        regions=sum(card.regions for card in cards),
     )
 
 
@@ -94,7 +95,7 @@ def _card(checked: Checked, folder: str | Path | None, options: CheckOptions) ->
     if record is None:
         first = checked.faults[0]
         name = first.record_id or f"line {first.line}"
-        return _Shown(name, [], [], faults, kinds, "", 0, name)
+        return _Shown(name, [], [], faults, kinds, "", 0, name, 0)
     numbers = _Numbers()
     turns = [_turn(turn, numbers, record) for turn in record.turns]
     answers = [_LOCATION.sub("", turn.text).strip(" .") for turn in record.turns if turn.role == "assistant"]
@@ -108,7 +109,8 @@ def _card(checked: Checked, folder: str | Path | None, options: CheckOptions) ->
         kinds=kinds,
         classes="\n".join(dict.fromkeys(short)),
         length=sum(len(turn.text) for turn in record.turns),
-        text=" ".join(turn.text for turn in record.turns) + "\0" * len(numbers.known),
+        text=" ".join(turn.text for turn in record.turns),
+        regions=len(numbers.known),
     )
 
 
