@@ -20,6 +20,9 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
+DATA_COMMANDS = ("convert", "check", "view", "tokens", "stats", "shapes")
+
+
 class Block(NamedTuple):
     """A fenced block of code: its page, line, language and text."""
 
@@ -90,7 +93,7 @@ def test_every_flag_in_the_prose_exists() -> None:
         for command in (
             ["evaluate"],
             ["ask"],
-            ["data", "shapes"],
+            *(["data", name] for name in DATA_COMMANDS),
             ["convert", "ml-ferret"],
             ["convert", "llava"],
             ["export"],

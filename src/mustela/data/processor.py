@@ -23,7 +23,7 @@ from mustela.data.slots import check_counts, expand_images, fit_with_regions
 from mustela.data.templates import Template
 from mustela.data.tokenizer import load_tokenizer, sentencepiece_only
 from mustela.errors import CheckpointError, MissingExtraError
-from mustela.regions import Transform, sample_points
+from mustela.regions import CoordinateStyle, Transform, sample_points
 
 _BASE_FOLDER = "base_processor"
 _FILE = "processor_config.json"
@@ -42,6 +42,7 @@ class ProcessorSettings:
             base's own image processor does.
         resized_image_wh: the picture that the vision encoder takes.
         mm_use_im_start_end: write `<im_start>` and `<im_end>` round pictures.
+        coordinates: how numbers are written in texts, see `mustela.regions.CoordinateStyle`.
         point_clamp: how coordinates are clamped before they are written, see `mustela.regions.quantise`.
     """
 
@@ -52,6 +53,7 @@ class ProcessorSettings:
     resized_image_wh: tuple[int, int] | None = None
     mm_use_im_start_end: bool = False
     point_clamp: Literal["edge", "last_pixel"] = "edge"
+    coordinates: CoordinateStyle = "bins"
 
 
 class MustelaProcessor:
