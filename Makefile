@@ -11,7 +11,7 @@ RUN := runs/shapes-tiny
 NEW_WORLD := --data data/shapes-new/val.json --image_folder data/shapes-new/images
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-fast test-slow lint format bench docs docs-serve constraints clean
+.PHONY: help install quickstart test test-fast test-slow parity lint format bench docs docs-serve constraints clean
 
 help:  ## show this list
 	@awk -F ':.*## *' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ test-fast: $(VENV)/.installed-dev  ## the tests that take under three minutes to
 
 test-slow: $(VENV)/.installed-dev  ## the others
 	$(BIN)/python -m pytest -m slow
+
+# MUSTELA_LLAMA_TOKENIZER names Llama's tokenizer.model; without it the table is shown but docs/parity.md is left.
+parity: $(VENV)/.installed-dev  ## compare with numbers of the original, write the table into docs/parity.md
+	$(BIN)/python -m pytest -q tests --parity docs/parity.md
 
 lint: $(VENV)/.installed-dev  ## style, format, types and the direction of imports
 	$(BIN)/ruff check .

@@ -15,8 +15,50 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 import numpy as np
 import pytest
+from tests.parity_table import ParityTable
 
+TABLE = pytest.StashKey[ParityTable]()
 SEED = 20240229
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--parity", metavar="PAGE", help="run the comparisons with the original, write their table into PAGE"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[TABLE] = ParityTable()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--parity"):
+        chosen = [
+            item for item in items if isinstance(item, pytest.Function) and "parity" in item.fixturenames
+        ]
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
+) -> None:
+    page, table = config.getoption("--parity"), config.stash[TABLE]
+    if page and table.cases:
+        terminalreporter.write_sep("=", "parity with the original")
+        terminalreporter.write_line(table.markdown())
+        skipped = "skipped" in terminalreporter.stats
+        if exitstatus == 0 and not skipped:
+            table.write_into(Path(page))
+            terminalreporter.write_line(f"written into {page}")
+        else:
+            terminalreporter.write_line(f"{page} is left as it was: not every comparison ran and held")
+
+
+@pytest.fixture
+def parity(pytestconfig: pytest.Config) -> ParityTable:
+    """What a test compares with the original; `make parity` shows it as one table."""
+    return pytestconfig.stash[TABLE]
 
 
 @pytest.fixture(autouse=True)

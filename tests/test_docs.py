@@ -20,6 +20,9 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
+DATA_COMMANDS = ("convert", "check", "view", "tokens", "stats", "shapes")
+
+
 class Block(NamedTuple):
     """A fenced block of code: its page, line, language and text."""
 
@@ -87,7 +90,15 @@ def test_every_flag_in_the_prose_exists() -> None:
     known = {*all_fields(), *RENAMED, "help", "traceback", "nproc_per_node"}
     helps = [
         subprocess.run([sys.executable, "-m", "mustela", *command, "--help"], capture_output=True, text=True)
-        for command in (["evaluate"], ["ask"], ["merge"], ["data", "shapes"])
+        for command in (
+            ["evaluate"],
+            ["ask"],
+            ["merge"],
+            *(["data", name] for name in DATA_COMMANDS),
+            ["convert", "ml-ferret"],
+            ["convert", "llava"],
+            ["export"],
+        )
     ]
     known |= {flag for done in helps for flag in re.findall(r"--(\w+)", done.stdout)}
     named = {

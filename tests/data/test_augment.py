@@ -133,3 +133,97 @@ def test_draws_do_not_depend_on_the_text():
 def test_shares_beyond_0_and_1_are_refused(name, value):
     with pytest.raises(ConfigError, match=f"augment_{name} is {value}"):
         Augmentation(**{name: value})
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_scaled_regions_cover_the_same_share(seed):
+    kinds = regions()
+    settings = Augmentation(scale=0.6)
+    new, [image] = augment(record(**kinds), [planted()], settings, rng=np.random.default_rng(seed))
+    factor = image.width / SIZE[0], image.height / SIZE[1]
+    for name, annotation in zip(kinds, new.turns[0].regions, strict=True):
+        before, after = kinds[name].region.bounds_xyxy(), annotation.region.bounds_xyxy()
+        expected = [value * factor[axis % 2] for axis, value in enumerate(before)]
+        # Pixels of a mask are whole, and a scribble's width is one number for both axes.
+        np.testing.assert_allclose(after, expected, atol=1.5 if name in ("mask", "scribble") else 1e-9)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_cropped_regions_stay_on_their_pixels(seed):
+    kinds = regions()
+    settings = Augmentation(crop=1.0, crop_visible=1.0)
+    new, [image] = augment(record(**kinds), [planted()], settings, rng=np.random.default_rng(seed))
+    there = red(image)
+    assert there.sum() == BOX.area(SIZE)
+    assert new.images[0].size_wh == image.size
+    moved = dict(zip(kinds, new.turns[0].regions, strict=True))
+    for name in ("box", "mask", "polygon"):
+        assert (moved[name].region.raster(image.size) == there).all()
+    for name in ("point", "scribble"):
+        x1, y1, x2, y2 = moved[name].region.bounds_xyxy()
+        assert there[int((y1 + y2) / 2), int((x1 + x2) / 2)]
+
+
+def talk(*rounds):
+    turns = []
+    for question, answer, named in rounds:
+        turns += [Turn("user", question, named), Turn("assistant", answer)]
+    turns[0] = Turn("user", f"<image>\n{turns[0].text}", turns[0].regions)
+    return Record("r", (ImageRef("a.png", SIZE),), tuple(turns))
+
+
+def test_rounds_whose_region_a_crop_hides_are_left_out():
+    corner, other = RegionAnnotation(Box(0, 0, 3, 3)), RegionAnnotation(Box(37, 21, 40, 24))
+    both = talk(("What is <bbox_location0>?", "a", (corner,)), ("And <bbox_location0>?", "b", (other,)))
+    left = set()
+    for seed in range(60):
+        new, [image] = augment(both, [planted()], Augmentation(crop=1.0), rng=np.random.default_rng(seed))
+        left.add(tuple(turn.text for turn in new.turns[1::2]))
+        assert new.turns[0].text.startswith("<image>\n")
+        for turn in new.turns:
+            for annotation in turn.regions:
+                x1, y1, x2, y2 = annotation.region.bounds_xyxy()
+                assert (x2 - x1) * (y2 - y1) >= 0.7 * 9
+                assert 0 <= x1 < x2 <= image.width
+                assert 0 <= y1 < y2 <= image.height
+    assert {("a",), ("b",)} <= left
+
+
+@pytest.mark.parametrize(
+    "rounds",
+    [
+        (("Is there a dog?", "Yes.", ()),),
+        (("What is <bbox_location0>, above the cat?", "a dog", (RegionAnnotation(BOX),)),),
+    ],
+)
+def test_what_is_said_of_the_whole_picture_is_not_cropped(rounds):
+    before = talk(*rounds)
+    for seed in SEEDS:
+        new, [image] = augment(before, [planted()], Augmentation(crop=1.0), rng=np.random.default_rng(seed))
+        assert new == before
+        assert image.size == SIZE
+
+
+@pytest.mark.parametrize(
+    ("text", "swapped"),
+    [
+        ("The left dog, LEFT of the rightmost cat.", "The right dog, RIGHT of the leftmost cat."),
+        ("Left-hand side", "Right-hand side"),
+        ("All right, look right now.", "All right, look right now."),
+        ("左边的狗在右边", "右边的狗在左边"),
+        ("三米左右", "三米左右"),
+        ("above the brightest", "above the brightest"),
+    ],
+)
+def test_mirrored_words(text, swapped):
+    settings = Augmentation(flip=1.0, flip_words="swap")
+    before = talk((f"What is {text} <bbox_location0>", "x", (RegionAnnotation(BOX),)))
+    new, _ = augment(before, [planted()], settings, rng=np.random.default_rng(0))
+    assert new.turns[0].text == f"<image>\nWhat is {swapped} <bbox_location0>"
+    assert new.turns[0].regions[0].region == Box(SIZE[0] - 13, 6, SIZE[0] - 4, 10)
+
+
+def test_a_text_that_a_mirror_turns_round_is_left_alone():
+    settings = Augmentation(flip=1.0, flip_words="swap")
+    before = talk(("Turn left and clockwise to <bbox_location0>", "x", (RegionAnnotation(BOX),)))
+    assert augment(before, [planted()], settings, rng=np.random.default_rng(0))[0] == before

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file
 from transformers import CLIPImageProcessorPil, Qwen2VLImageProcessorPil, SiglipImageProcessorPil
 
 from mustela.data.fitting import fit_classic, fit_of_base
@@ -69,3 +72,15 @@ def test_ways_of_the_classic_composition():
     assert fit_classic("pad", (9, 5), (4, 4)) == Pad((9, 5), (4, 4))
     with pytest.raises(ConfigError, match=r"'anyres'\. Choose one of: square_nocrop, pad"):
         fit_classic("anyres", (9, 5), (4, 4))
+
+
+@pytest.mark.parametrize("name", ["small_37x53", "wide_90x200"])
+def test_stretched_pictures_have_the_numbers_of_the_original(name: str, parity) -> None:
+    golden = load_file(Path(__file__).parents[1] / "golden" / "image_square_nocrop.safetensors")
+    image = Image.fromarray(golden[f"in.{name}"])
+    fitted = fit_classic("square_nocrop", image.size, (56, 56)).apply(image)
+    processor = CLIPImageProcessorPil(do_resize=False, do_center_crop=False)
+    pixels = processor([fitted], return_tensors="np")["pixel_values"][0]
+    away = float(np.abs(pixels - golden[f"out.{name}"]).max())
+    parity.add("pictures, square_nocrop: pixels", cases=pixels.size, difference=away)
+    assert away < 1e-6

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from mustela.constants import IGNORE_INDEX
 from mustela.data.message import Message, Slot
 from mustela.data.prompt import Prompt, PromptEncoder
 from mustela.data.templates import get_template
+from mustela.data.tokenizer import load_tokenizer
 from mustela.errors import RecordError
+from mustela.model.tokens import add_tokens
 
 IMAGE, REGION = "<image>", "<region_fea>"
 CASES = json.loads((Path(__file__).parents[1] / "golden" / "labels.json").read_text(encoding="utf-8"))
@@ -61,16 +62,17 @@ def _is_refused(entry: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("entry", CASES, ids=IDS)
-def test_prompts_are_those_of_the_original(entry: dict[str, Any]) -> None:
+def test_prompts_are_those_of_the_original(entry: dict[str, Any], parity) -> None:
     if _is_refused(entry):
         with pytest.raises(RecordError):
             _prompt(entry)
     else:
         assert _prompt(entry).text == entry["prompt"]
+        parity.add("labels: prompts of conversations")
 
 
 @pytest.mark.parametrize("entry", CASES, ids=IDS)
-def test_ids_and_labels_are_those_of_the_original(entry: dict[str, Any]) -> None:
+def test_ids_and_labels_are_those_of_the_original(entry: dict[str, Any], parity) -> None:
     tokenizer = _llama(tuple(entry["extra_tokens"]))
     if _is_refused(entry):
         return
@@ -79,14 +81,23 @@ def test_ids_and_labels_are_those_of_the_original(entry: dict[str, Any]) -> None
     ids = [-200 if index == picture else index for index in encoded.input_ids]
     if entry["case"] not in TYPED or (entry["template"], entry["case"]) == ("plain", "question_has_unk_text"):
         assert ids == entry["input_ids"]
+        parity.add("labels: ids of conversations, with Llama's tokenizer")
     if entry["mismatch"] or entry["case"] in TYPED:
-        # The original gave these up; what has to be supervised follows from the prompt.
-        assert len(encoded.answer_spans) == len(encoded.prompt.answers)
+        # The original gave these up. The answers and what ends them are supervised, and nothing else.
+        answers = [encoded.prompt.text[start:end] for start, end in encoded.prompt.answers]
+        told = [turn["value"] for turn in entry["conversations"] if turn["from"] == "gpt"]
+        assert len(answers) == len(told)
+        assert all(text in answer for text, answer in zip(told, answers, strict=True))
+        for (start, end), answer in zip(encoded.answer_spans, answers, strict=True):
+            assert tokenizer.decode(encoded.labels[start:end]).strip() == answer.strip()
+        inside = {at for start, end in encoded.answer_spans for at in range(start, end)}
+        assert all((label != IGNORE_INDEX) == (at in inside) for at, label in enumerate(encoded.labels))
         return
     labels = [IGNORE_INDEX] * len(ids)
     for start, end in entry["supervised_spans"]:
         labels[start:end] = ids[start:end]
     assert encoded.labels == labels
+    parity.add("labels: labels of conversations, with Llama's tokenizer")
 
 
 @lru_cache
@@ -95,39 +106,6 @@ def _llama(extra: tuple[str, ...]) -> PreTrainedTokenizerFast:
     if not place:
         pytest.skip("MUSTELA_LLAMA_TOKENIZER names no Llama tokenizer.model")
     path = Path(place)
-    vocabulary, merges = _pieces(path / "tokenizer.model" if path.is_dir() else path)
-    raw = Tokenizer(
-        models.BPE(vocab=vocabulary, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
-    )
-    raw.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    raw.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    )
-    raw.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=raw, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="<unk>"
-    )
-    for token in extra:
-        tokenizer.add_tokens([AddedToken(token, lstrip=True, rstrip=True, normalized=False, special=True)])
-    tokenizer.add_tokens([AddedToken(IMAGE, normalized=False, special=True)])
+    tokenizer = load_tokenizer(path if path.is_dir() else path.parent)
+    add_tokens(tokenizer, [*extra, IMAGE])
     return tokenizer
-
-
-@lru_cache(maxsize=1)
-def _pieces(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Return pieces and merges; a merge comes the earlier, the higher its piece scores."""
-    from sentencepiece import SentencePieceProcessor
-
-    model = SentencePieceProcessor(model_file=str(path))
-    vocabulary = {model.id_to_piece(index): index for index in range(model.get_piece_size())}
-    ranked = []
-    for piece, index in vocabulary.items():
-        if model.is_control(index) or model.is_byte(index) or model.is_unknown(index):
-            continue
-        halves = ((piece[:cut], piece[cut:]) for cut in range(1, len(piece)))
-        ranked += [
-            (-model.get_score(index), vocabulary[left], vocabulary[right], left, right)
-            for left, right in halves
-            if left in vocabulary and right in vocabulary
-        ]
-    return vocabulary, [(left, right) for *_, left, right in sorted(ranked)]

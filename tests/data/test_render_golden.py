@@ -75,7 +75,7 @@ def answers_of(result: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("record_id", RECORDS)
-def test_texts_equal_the_original(record_id: str) -> None:
+def test_texts_equal_the_original(record_id: str, parity) -> None:
     names = {Slot.IMAGE: "<image>", Slot.REGION: "<region_fea>"}
     for result in results_of(record_id):
         if record_id == "same_box_twice_other_masks" and result["refer_previous_point"]:
@@ -86,6 +86,7 @@ def test_texts_equal_the_original(record_id: str) -> None:
         ]
         assert got[::2] == result["texts"][::2], result
         assert got[1::2] == answers_of(result)[1::2], result
+        parity.add("locations: texts of a record")
 
 
 def inclusive(region: Region | None) -> Region | None:
@@ -106,7 +107,7 @@ def in_text_order(masks: list[Mask], raw: dict[str, Any]) -> list[Mask]:
 
 
 @pytest.mark.parametrize("record_id", RECORDS)
-def test_region_masks_equal_the_original(record_id: str) -> None:
+def test_region_masks_equal_the_original(record_id: str, parity) -> None:
     raw = native(record_id)
     size_wh = (raw["image_w"], raw["image_h"])
     for result in results_of(record_id):
@@ -122,3 +123,4 @@ def test_region_masks_equal_the_original(record_id: str) -> None:
             np.testing.assert_array_equal(
                 same_frame.raster(size_wh), mask.raster(size_wh), err_msg=str(result)
             )
+            parity.add("locations: masks of regions")

@@ -220,3 +220,24 @@ def test_workers_share_the_records_and_starting_them_copies_none(tmp_path: Path)
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 0.25 * store.path.stat().st_size
+
+
+@pytest.mark.parametrize("name", ["shikra", "swift", "chat", "osprey"])
+def test_conversations_of_other_formats_are_records(name: str, tmp_path: Path) -> None:
+    from tests.data.formats.samples import SAMPLES
+
+    source = tmp_path / "source"
+    source.mkdir()
+    store, report = open_records(SAMPLES[name](source), cache_dir=tmp_path / "cache")
+    assert store is not None
+    assert len(store) == report.kept == report.read > 0
+    assert report.skipped == 0
+    # From the cache, with the sentence on what it was read as.
+    assert open_records(source / "x", cache_dir=tmp_path / "cache")[1].format == report.format != ""
+
+
+def test_annotations_say_how_to_make_conversations_of_them(tmp_path: Path) -> None:
+    from tests.data.formats.samples import SAMPLES
+
+    with pytest.raises(RecordError, match="mustela data convert --from voc"):
+        open_records(SAMPLES["voc"](tmp_path), cache_dir=tmp_path / "cache")

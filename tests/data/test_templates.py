@@ -28,10 +28,11 @@ def _render(template: Template, messages: tuple[Message, ...], **options: Any) -
 
 
 @pytest.mark.parametrize(("name", "entry"), BY_NAME, ids=[name for name, _ in BY_NAME])
-def test_prompts_are_those_of_the_original(name: str, entry: dict[str, Any]) -> None:
+def test_prompts_are_those_of_the_original(name: str, entry: dict[str, Any], parity) -> None:
     template = get_template(name)
     assert _render(template, TALK).text == entry["prompt_full"]
     assert _render(template, TALK[:3], add_generation_prompt=True).text == entry["prompt_generation"]
+    parity.add("templates: prompts", cases=2)
 
 
 @pytest.mark.parametrize("name", TEXT_NAMES)

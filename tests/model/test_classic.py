@@ -53,7 +53,7 @@ def save_parts(folder: Path, language_model: str, tower: str) -> tuple[Path, Pat
     config = AutoConfig.for_model(values.pop("model_type"), **values)
     AutoModelForCausalLM.from_config(config).save_pretrained(folder / "lm")
     tokenizer.save_pretrained(folder / "lm")
-    values = dict(TOWERS[tower])
+    values = dict(TOWERS.get(tower) or {"model_type": tower, **CONVOLUTIONAL[tower]})
     AutoModel.from_config(AutoConfig.for_model(values.pop("model_type"), **values)).save_pretrained(
         folder / "tower"
     )
@@ -248,6 +248,16 @@ def test_a_convolutional_tower(kind, scratch, tmp_path):
     pair.model(**pair.batch(pair.four())).loss.backward()
     assert pair.model.base.model.place.weight.grad.any()
     check_round_trip(pair, tmp_path, pair.batch(pair.four()))
+
+
+def test_a_convolutional_tower_from_elsewhere_gets_places_and_a_norm(as_pair, tmp_path):
+    folders = save_parts(tmp_path, "llama", "resnet")
+    classic = ClassicSettings(image_wh=(64, 64), select_layer=-1)
+    pair = as_pair(*build_classic(*folders, version="v1", regions=REGIONS, classic=classic))
+    with torch.no_grad():
+        assert pair.model(**pair.batch(pair.four())).loss.isfinite()
+    made = pair.model.base.model
+    assert torch.equal(made.place.weight, made.place.waves())
 
 
 def test_a_convolutional_tower_gives_its_last_map_only(scratch):

@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from mustela.errors import CheckpointError
-from mustela.train.projector import load_projector, read_tensors, save_projector
+from mustela.model.tensor_file import read_tensors
+from mustela.train.projector import load_projector, save_projector
 
 
 class TwoLayers(nn.Module):

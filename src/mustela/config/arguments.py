@@ -135,6 +135,14 @@ class DataArguments:
         default=None, metadata={"help": "tile grids for high-resolution images (not supported yet: an error)"}
     )
 
+    coordinates: Literal["bins", "corners", "json", "unit", "pixels"] | None = field(
+        default=None,
+        metadata={"help": "style of coordinates: bins (of a new model), corners, json, unit, pixels"},
+    )
+    data_format: str = field(
+        default="auto",
+        metadata={"help": "format of the files: ferret, shikra, swift ...; auto: looked up"},
+    )
     box_format: Literal["xyxy", "xywh", "norm1", "norm1000"] = field(
         default="xyxy", metadata={"help": "what box numbers in the files mean"}
     )
@@ -173,6 +181,19 @@ class DataArguments:
     )
     augment_color: float = field(
         default=0.0, metadata={"help": "brightness, contrast and saturation change by up to this factor"}
+    )
+    augment_crop: float = field(
+        default=0.0, metadata={"help": "chance to cut out a part of an image that shows the regions"}
+    )
+    augment_crop_visible: float = field(
+        default=0.7, metadata={"help": "share of a region that a crop must show, or its round is left out"}
+    )
+    augment_scale: float = field(
+        default=0.0, metadata={"help": "the sides of an image change by up to this factor"}
+    )
+    augment_flip_words: Literal["refuse", "swap"] = field(
+        default="refuse",
+        metadata={"help": "texts with directions: mirror no such record, or exchange left and right in them"},
     )
 
     eval_data_path: list[str] = field(

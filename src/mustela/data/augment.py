@@ -1,17 +1,18 @@
-"""Augmentation that carries regions with the picture: mirror images, quarter turns, colour."""
+"""Augmentation that carries regions with the picture: mirror images, turns, crops, sizes, colour."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from mustela.data.record import ImageRef, Record, RegionAnnotation, Turn
+from mustela.constants import IMAGE_PLACEHOLDER
+from mustela.data.augment_geometry import cropped, mirrored, quarter_turned, scaled, visible_share
+from mustela.data.record import Record, Turn
 from mustela.errors import ConfigError
-from mustela.regions import Box, Mask, Point, Polygon, Region, Scribble
 
 # Words whose truth a mirror image or a turn changes.
 _DIRECTIONS = re.compile(
@@ -19,26 +20,58 @@ _DIRECTIONS = re.compile(
     r"|[左右上下]",
     re.IGNORECASE,
 )
+# What a mirror image exchanges. "right" is no direction in "right now" and its like, nor after "all".
+_SIDES = re.compile(
+    r"(?<!\ball )\b(left|right)(?=(?:most|wards?|-hand|-most)?\b)"
+    r"(?!\s+(?:now|away|before|after|here|there|angles?)\b)|(?<![左右])[左右](?![左右])",
+    re.IGNORECASE,
+)
+_TURNING = re.compile(r"\b(?:counter-?|anti-?)?clockwise\b|\bleft ?over|时针", re.IGNORECASE)
+_OTHER_SIDE = {"left": "right", "right": "left", "左": "右", "右": "左"}
+
+_LEAST_CROP = 0.5
+_CROP_TRIES = 8
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may happen to a picture and its regions; chances are between 0 and 1.
+    """What may happen to a picture and its regions; chances and shares are between 0 and 1.
 
     Attributes:
         flip: chance of a mirror image (left and right exchanged).
         turn: chance of a quarter turn or a half turn, for pictures without an upright position.
         color: brightness, contrast and saturation change by up to this factor.
+        crop: chance to cut out a part with sides of at least half the picture's.
+        crop_visible: share of each region that a crop must show; rounds with a region of which less is seen
+            are left out.
+        scale: sides change by up to this factor.
+        flip_words: "refuse" mirrors no record whose text speaks of directions, "swap" exchanges left and
+            right in it.
     """
 
     flip: float = 0.0
     turn: float = 0.0
     color: float = 0.0
+    crop: float = 0.0
+    crop_visible: float = 0.7
+    scale: float = 0.0
+    flip_words: Literal["refuse", "swap"] = "refuse"
 
     def __post_init__(self) -> None:
         for name, share in asdict(self).items():
+            if isinstance(share, str):
+                continue
             if not 0 <= share <= 1:
                 raise ConfigError(f"augment_{name} is {share}. It is a share from 0 to 1.")
+        if self.scale >= 1:
+            raise ConfigError("augment_scale is 1: a picture would vanish. Use a share below 1.")
+        if self.flip_words not in ("refuse", "swap"):
+            raise ConfigError(f"augment_flip_words is {self.flip_words!r}. Choose 'refuse' or 'swap'.")
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything may happen at all."""
+        return any((self.flip, self.turn, self.color, self.crop, self.scale))
 
 
 def augment(
@@ -46,8 +79,10 @@ def augment(
 ) -> tuple[Record, list[Image.Image]]:
     """Change a record of one picture and the picture alike.
 
-    Records whose text speaks of directions are neither mirrored nor turned; records of several pictures or
-    none are left alone.
+    Records whose text speaks of directions are neither turned nor cropped, and mirrored only if left and
+    right can be exchanged in the text; records of several pictures or none are left alone. A crop is made
+    only where every question or its answer names a region: what else is said of the whole picture might
+    become untrue.
 
     Args:
         record: the record; a new one is returned.
@@ -59,56 +94,89 @@ def augment(
     flip, turn = rng.random() < settings.flip, rng.random() < settings.turn
     quarter = int(rng.integers(1, 4))
     factors = 1 + settings.color * rng.uniform(-1, 1, 3)
+    crop, factor = rng.random() < settings.crop, 1 + settings.scale * float(rng.uniform(-1, 1))
+    windows = rng.random((_CROP_TRIES, 4))
     if len(images) != 1:
         return record, images
     image = images[0]
-    if not any(_DIRECTIONS.search(part.text) for part in record.turns):
-        if flip:
-            record, image = _moved(record, image, Image.Transpose.FLIP_LEFT_RIGHT)
-        for _ in range(quarter if turn else 0):
-            record, image = _moved(record, image, Image.Transpose.ROTATE_90)
+    if crop:
+        record, image = _crop(record, image, settings, windows)
+    directed = any(_DIRECTIONS.search(part.text) for part in record.turns)
+    if flip and directed and settings.flip_words == "swap":
+        swapped = swap_sides(record)
+        if swapped is not None:
+            moved = mirrored(image)
+            record, image = moved.record(swapped), moved.image
+    elif flip and not directed:
+        moved = mirrored(image)
+        record, image = moved.record(record), moved.image
+    for _ in range(quarter if turn and not directed else 0):
+        moved = quarter_turned(image)
+        record, image = moved.record(record), moved.image
+    if settings.scale:
+        moved = scaled(image, factor)
+        record, image = moved.record(record), moved.image
     if settings.color:
-        for enhancer, factor in zip(
+        for enhancer, strength in zip(
             (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color), factors, strict=True
         ):
-            image = enhancer(image).enhance(float(factor))
+            image = enhancer(image).enhance(float(strength))
     return record, [image]
 
 
-def _moved(record: Record, image: Image.Image, transpose: Image.Transpose) -> tuple[Record, Image.Image]:
-    width, height = image.size
-    moved = image.transpose(transpose)
-
-    def point(x: float, y: float) -> tuple[float, float]:
-        return (width - x, y) if transpose is Image.Transpose.FLIP_LEFT_RIGHT else (y, width - x)
-
-    def mask(old: Mask) -> Mask:
-        pixels = old.raster((width, height))
-        turned = pixels[:, ::-1] if transpose is Image.Transpose.FLIP_LEFT_RIGHT else np.rot90(pixels)
-        return Mask.from_array(np.ascontiguousarray(turned))
-
-    def annotation(old: RegionAnnotation) -> RegionAnnotation:
-        return replace(
-            old, region=_move(old.region, point, mask), mask=None if old.mask is None else mask(old.mask)
-        )
-
-    turns = tuple(
-        Turn(turn.role, turn.text, tuple(annotation(each) for each in turn.regions)) for turn in record.turns
-    )
-    images = (ImageRef(record.images[0].path, moved.size),)
-    return replace(record, images=images, turns=turns), moved
+def swap_sides(record: Record) -> Record | None:
+    """Return a record in whose text left and right are exchanged; None where more than that turns round."""
+    if any(_TURNING.search(turn.text) for turn in record.turns):
+        return None
+    turns = tuple(replace(turn, text=_SIDES.sub(_other, turn.text)) for turn in record.turns)
+    return replace(record, turns=turns)
 
 
-def _move(
-    region: Region, point: Callable[[float, float], tuple[float, float]], mask: Callable[[Mask], Mask]
-) -> Region:
-    if isinstance(region, Mask):
-        return mask(region)
-    if isinstance(region, Point):
-        return Point(*point(region.x, region.y))
-    if isinstance(region, Box):
-        (x1, y1), (x2, y2) = point(region.x1, region.y1), point(region.x2, region.y2)
-        return Box(min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
-    if isinstance(region, Scribble):
-        return replace(region, points=tuple(point(*each) for each in region.points))
-    return Polygon(tuple(tuple(point(*each) for each in ring) for ring in region.rings))
+def _other(found: re.Match[str]) -> str:
+    word = found[0]
+    other = _OTHER_SIDE[word.lower()]
+    if word.isupper() and len(word) > 1:
+        return other.upper()
+    return other.capitalize() if word[0].isupper() else other
+
+
+def _crop(
+    record: Record, image: Image.Image, settings: Augmentation, windows: np.ndarray
+) -> tuple[Record, Image.Image]:
+    """Return the first crop that leaves a round; the record itself where there is none."""
+    if any(_DIRECTIONS.search(part.text) for part in record.turns):
+        return record, image
+    rounds = list(zip(record.turns[::2], record.turns[1::2], strict=False))
+    if not all(question.regions or answer.regions for question, answer in rounds):
+        return record, image
+    for draw in windows:
+        window = _window(image.size, draw)
+        kept = [pair for pair in rounds if _shows(pair, image.size, window, settings.crop_visible)]
+        if kept:
+            moved = cropped(image, window)
+            turns = _with_picture([turn for pair in kept for turn in pair])
+            return moved.record(replace(record, turns=turns)), moved.image
+    return record, image
+
+
+def _window(size_wh: tuple[int, int], draw: np.ndarray) -> tuple[int, int, int, int]:
+    """Return a window from four numbers in 0..1: its sides, and where it lies."""
+    shares = [_LEAST_CROP + (1 - _LEAST_CROP) * float(share) for share in draw[:2]]
+    sides = [max(1, round(side * share)) for side, share in zip(size_wh, shares, strict=True)]
+    left, top = (int(draw[2 + i] * (size_wh[i] - sides[i] + 1)) for i in range(2))
+    left, top = min(left, size_wh[0] - sides[0]), min(top, size_wh[1] - sides[1])
+    return left, top, left + sides[0], top + sides[1]
+
+
+def _shows(
+    pair: tuple[Turn, Turn], size_wh: tuple[int, int], window: tuple[int, int, int, int], least: float
+) -> bool:
+    regions = [each.region for turn in pair for each in turn.regions]
+    return all(visible_share(region, size_wh, window) >= max(least, 1e-9) for region in regions)
+
+
+def _with_picture(turns: list[Turn]) -> tuple[Turn, ...]:
+    """Put the picture's place into the first question, if the round that had it was left out."""
+    if any(IMAGE_PLACEHOLDER in turn.text for turn in turns if turn.role == "user"):
+        return tuple(turns)
+    return (replace(turns[0], text=f"{IMAGE_PLACEHOLDER}\n{turns[0].text}"), *turns[1:])

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from mustela.constants import IMAGE_PLACEHOLDER, LOCATION_PATTERN
 from mustela.data.check_boxes import BoxFormat, Frame, check_box_format
+from mustela.data.check_images import SizePolicy, frame_of
 from mustela.data.check_regions import Annotations, RegionReader
 from mustela.data.check_turns import check_unicode, read_turns
 from mustela.data.faults import Fault, FaultLog
-from mustela.data.image_folder import ImageCheck, ImageFault, ImageFolder, Symlinks
+from mustela.data.image_folder import ImageCheck, ImageFolder, Symlinks
 from mustela.data.record import ImageRef, Record, Turn
 from mustela.errors import ConfigError
 from mustela.regions.image import MAX_PIXELS
-
-SizePolicy = Literal["error", "scale"]
 
 _LOCATION = re.compile(LOCATION_PATTERN)
 _LOCATION_WORD = "bbox_location"
@@ -33,6 +31,7 @@ class CheckOptions:
         box_format: what the numbers of `box_x1y1x2y2` are, see `mustela.data.check_boxes.BoxFormat`.
         size_policy: what to do where `image_w` and `image_h` differ from the file: "error", or "scale" the
             regions to the file.
+        data_format: format of the data files, see `mustela.data.formats`; "auto" looks into them.
         images: "size" opens each picture and reads its size, "decode" decodes it, "none" only looks at paths.
         absolute_paths: allow absolute image paths.
         symlinks: which links in the image folder to follow, see `mustela.data.image_folder.locate_image`.
@@ -41,6 +40,7 @@ class CheckOptions:
 
     box_format: BoxFormat = "xyxy"
     size_policy: SizePolicy = "error"
+    data_format: str = "auto"
     images: ImageCheck = "size"
     absolute_paths: bool = False
     symlinks: Symlinks = "follow"
@@ -170,36 +170,12 @@ class _Reading:
         frames: list[Frame] = []
         images: list[ImageRef] = []
         for path, stated in zip(paths, declared, strict=True):
-            found = self._folder.look(path) if self._folder is not None else None
-            if isinstance(found, ImageFault):
-                self._log.refuse(found.kind, found.message, found.remedy, field="image")
-                found = None
-            frame = Frame(found or stated)
-            if found is not None and self._folder is not None:
-                frame = Frame(found, is_turned=functools.partial(self._folder.is_turned, path))
-                if stated is not None and stated != found:
-                    frame = self._resized(path, stated, frame)
+            frame = frame_of(
+                path, stated, folder=self._folder, size_policy=self._options.size_policy, log=self._log
+            )
             frames.append(frame)
             images.append(ImageRef(path, frame.size_wh))
         return frames, tuple(images)
-
-    def _resized(self, path: str, stated: tuple[int, int], frame: Frame) -> Frame:
-        """Return the frame of a picture whose file has another size than the record says."""
-        found = frame.size_wh
-        if found is None:
-            return frame
-        message = f"image_w, image_h are {stated[0]} x {stated[1]}, but {path} is {found[0]} x {found[1]}."
-        if (stated[1], stated[0]) == found and frame.is_turned():
-            remedy = (
-                "The file has an EXIF rotation (EXIF?): sizes and regions belong to the picture as shown."
-            )
-        elif self._options.size_policy == "scale":
-            self._log.note("size.scaled", message, "The regions were scaled to the file.", field="image_w")
-            return Frame(found, stated, frame.is_turned)
-        else:
-            remedy = "If the image was resized after annotation, set size_policy: scale."
-        self._log.refuse("size.mismatch", message, remedy, field="image_w")
-        return frame
 
     def _declared_sizes(self, count: int) -> list[tuple[int, int] | None]:
         sides: list[list[int | None]] = []

@@ -86,9 +86,81 @@ def _lines(file: BinaryIO) -> Iterator[JsonItem]:
             yield JsonItem(number, fault="nested too deeply")
 
 
+def stream_members(path: str | Path, *, chunk_size: int = _CHUNK) -> Iterator[tuple[str, JsonItem]]:
+    """Yield the members of one JSON object as (key, value), a list in it one entry at a time.
+
+    Memory is bounded by the largest entry plus `chunk_size` bytes. An empty list yields nothing.
+
+    Raises:
+        RecordError: the file can't be read, or isn't one JSON object; names the line.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            start = file.read(3)
+            file.seek(len(codecs.BOM_UTF8) if start == codecs.BOM_UTF8 else 0)
+            yield from _members(_Text(file, chunk_size), path)
+    except OSError as error:
+        raise RecordError(f"{path}: can't read the data file: {error.strerror or error}.") from error
+
+
+def _members(text: _Text, path: Path) -> Iterator[tuple[str, JsonItem]]:
+    _expect(text, "{", path)
+    if text.peek() == "}":
+        return
+    while True:
+        key = _value(text, path)
+        _expect(text, ":", path)
+        if text.peek() == "[":
+            for item in _entries(text):
+                if item.fault is not None:
+                    raise RecordError(f"{path}:{item.line}: {item.fault}.")
+                yield str(key), item
+        else:
+            line = text.line
+            yield str(key), JsonItem(line, _value(text, path))
+        text.skip_space()
+        if text.peek() == "}":
+            return
+        _expect(text, ",", path)
+
+
+def _expect(text: _Text, character: str, path: Path) -> None:
+    text.skip_space()
+    found = text.peek()
+    if found != character:
+        shown = repr(found) if found else "the end of the file"
+        raise RecordError(f"{path}:{text.line}: expected {character!r}, found {shown}. Repair the file.")
+    text.advance(1)
+    text.skip_space()
+
+
+def _value(text: _Text, path: Path) -> object:
+    try:
+        return text.read_value()
+    except json.JSONDecodeError as error:
+        fault = text.fault or f"{error.msg} at line {text.line_of(error.pos)}, column {error.colno}"
+        raise RecordError(f"{path}: {fault}. Repair the file.") from error
+    except RecursionError as error:
+        raise RecordError(f"{path}:{text.line}: nested too deeply.") from error
+
+
 def _array(file: BinaryIO, chunk_size: int) -> Iterator[JsonItem]:
     text = _Text(file, chunk_size)
     text.skip_space()
+    ended = False
+    for item in _entries(text):
+        yield item
+        ended = item.last
+    if ended:
+        return
+    text.skip_space()
+    if text.peek():
+        yield JsonItem(text.line, fault="text after the closing ']' of the array", last=True)
+
+
+def _entries(text: _Text) -> Iterator[JsonItem]:
+    """Yield the entries of the array that begins here, and step over its end."""
     text.advance(1)  # the opening bracket
     text.skip_space()
     if text.peek() == "]":
@@ -117,9 +189,6 @@ def _array(file: BinaryIO, chunk_size: int) -> Iterator[JsonItem]:
                 yield JsonItem(text.line, fault=fault, last=True)
                 return
             text.skip_space()
-    text.skip_space()
-    if text.peek():
-        yield JsonItem(text.line, fault="text after the closing ']' of the array", last=True)
 
 
 class _Text:

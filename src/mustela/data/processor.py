@@ -21,8 +21,9 @@ from mustela.data.prompt import coordinate_digit_weights, encode_prompt
 from mustela.data.render import Rendered, RenderedRegion
 from mustela.data.slots import check_counts, expand_images, fit_with_regions
 from mustela.data.templates import Template
+from mustela.data.tokenizer import load_tokenizer, sentencepiece_only
 from mustela.errors import CheckpointError, MissingExtraError
-from mustela.regions import Transform, sample_points
+from mustela.regions import CoordinateStyle, Transform, sample_points
 
 _BASE_FOLDER = "base_processor"
 _FILE = "processor_config.json"
@@ -41,6 +42,7 @@ class ProcessorSettings:
             base's own image processor does.
         resized_image_wh: the picture that the vision encoder takes.
         mm_use_im_start_end: write `<im_start>` and `<im_end>` round pictures.
+        coordinates: how numbers are written in texts, see `mustela.regions.CoordinateStyle`.
         point_clamp: how coordinates are clamped before they are written, see `mustela.regions.quantise`.
     """
 
@@ -51,6 +53,7 @@ class ProcessorSettings:
     resized_image_wh: tuple[int, int] | None = None
     mm_use_im_start_end: bool = False
     point_clamp: Literal["edge", "last_pixel"] = "edge"
+    coordinates: CoordinateStyle = "bins"
 
 
 class MustelaProcessor:
@@ -245,10 +248,14 @@ def load_base_processor(folder: str | Path, **kwargs: Any) -> Any:
         MissingExtraError: it needs a package that isn't installed.
     """
     try:
-        return AutoProcessor.from_pretrained(folder, **kwargs)
+        processor = AutoProcessor.from_pretrained(folder, **kwargs)
     except ImportError as error:
         reason = " ".join(str(error).split())
         raise MissingExtraError(
             f"the processor of {folder} needs a package that isn't installed; where it also reads videos,"
             f" that is torchvision: pip install torchvision (the import said: {reason})"
         ) from error
+    cache_dir = kwargs.get("cache_dir")
+    if sentencepiece_only(folder, cache_dir=cache_dir) is not None:
+        processor.tokenizer = load_tokenizer(folder, cache_dir=cache_dir)
+    return processor

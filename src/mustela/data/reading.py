@@ -8,8 +8,9 @@ from pathlib import Path
 from mustela.data.check import Checked, CheckOptions, check_record
 from mustela.data.check_boxes import BoxFormat
 from mustela.data.faults import FaultLog
+from mustela.data.formats import Source
+from mustela.data.formats.choose import choose_format
 from mustela.data.image_folder import ImageFolder
-from mustela.data.json_stream import stream_json
 from mustela.data.record import Record
 from mustela.data.report import FileReport
 from mustela.errors import RecordError
@@ -25,20 +26,23 @@ def read_checked(
     """Yield every record of a file with its faults; unreadable places come as faults without a record.
 
     Args:
-        path: a JSON array of records, or one record a line; the content decides, never the name.
+        path: a file of conversations in any format; by default the content decides which, never the name.
         options: how to read and check.
         folder: where the pictures lie; without it they are not looked at.
         report: counts what is yielded.
 
     Raises:
-        RecordError: the file can't be opened.
+        RecordError: the file can't be opened, or holds annotations and no conversations.
     """
-    file = str(path)
-    for item in stream_json(path):
+    chosen = choose_format(path, (options or CheckOptions()).data_format)
+    if report is not None:
+        report.format = chosen.because
+    source = Source(Path(path), None if folder is None else folder.folder)
+    for item in chosen.format.read(source):
         if item.fault is None:
-            checked = check_record(item.value, options, folder=folder, file=file, line=item.line)
+            checked = check_record(item.value, options, folder=folder, file=str(path), line=item.line)
         else:
-            log = FaultLog(file, item.line)
+            log = FaultLog(str(path), item.line)
             log.refuse("json.broken", f"{item.fault}.")
             checked = Checked(None, tuple(log.faults))
         if report is not None:

@@ -19,7 +19,16 @@ from mustela.data.message import Message, Slot
 from mustela.data.pointing import BoxXyxy, check_point_input_sample, choose_point
 from mustela.data.record import Record, Turn
 from mustela.errors import ConfigError, RecordError
-from mustela.regions import Box, Clamp, Mask, Point, Region, format_box, format_point
+from mustela.regions import (
+    COORDINATE_STYLES,
+    Box,
+    Clamp,
+    CoordinateStyle,
+    Mask,
+    Point,
+    Region,
+    write_coordinates,
+)
 
 BoxInput = Literal["random", "box", "point"]
 
@@ -69,6 +78,7 @@ class RenderOptions:
         add_region_feature: each region of a user's turn gets a region slot.
         clamp: "edge" clamps boxes to [0, width]; "last_pixel" to [0, width - 1] as the original did.
         box_input: how a user's boxes are shown; "random" draws box or point once a turn, evenly.
+        coordinates: how numbers are written, see `mustela.regions.CoordinateStyle`.
     """
 
     point_input_sample: str = "segment_mask|center"
@@ -77,6 +87,7 @@ class RenderOptions:
     add_region_feature: bool = True
     clamp: Clamp = "edge"
     box_input: BoxInput = "random"
+    coordinates: CoordinateStyle = "bins"
 
     def __post_init__(self) -> None:
         check_point_input_sample(self.point_input_sample)
@@ -84,6 +95,10 @@ class RenderOptions:
             raise ConfigError(f"clamp is {self.clamp!r}. Choose 'edge' or 'last_pixel'.")
         if self.box_input not in ("random", "box", "point"):
             raise ConfigError(f"box_input is {self.box_input!r}. Choose 'random', 'box' or 'point'.")
+        if self.coordinates not in COORDINATE_STYLES:
+            raise ConfigError(
+                f"coordinates is {self.coordinates!r}. Choose one of: {', '.join(COORDINATE_STYLES)}."
+            )
 
 
 def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
@@ -168,7 +183,7 @@ def _write_regions(
     if not turn.regions:
         return []
     if turn.role == "assistant":
-        return [((_coordinates(a.region, sizes_wh[a.image], options.clamp),), None) for a in turn.regions]
+        return [((_coordinates(a.region, sizes_wh[a.image], options),), None) for a in turn.regions]
     as_point = False
     if any(isinstance(annotation.region, Box) for annotation in turn.regions):
         drawn = bool(rng.integers(2)) if options.box_input == "random" else False
@@ -186,7 +201,7 @@ def _write_regions(
                 point = Point(*choose_point(box, annotation.mask, mode=options.point_input_sample, rng=rng))
                 points[key] = point
             shown = RenderedRegion(point, annotation.mask or annotation.region, annotation.image)
-        text = "" if options.no_coor else _coordinates(shown.region, size_wh, options.clamp)
+        text = "" if options.no_coor else _coordinates(shown.region, size_wh, options)
         written.append(_with_slot(text, shown, options))
     return written
 
@@ -197,10 +212,8 @@ def _with_slot(text: str, shown: RenderedRegion, options: RenderOptions) -> _Wri
     return ((f"{text} ", Slot.REGION) if text else (Slot.REGION,)), shown
 
 
-def _coordinates(region: Region, size_wh: tuple[int, int], clamp: Clamp) -> str:
-    if isinstance(region, Point):
-        return format_point((region.x, region.y), size_wh, clamp=clamp)
-    return format_box(region.bounds_xyxy(), size_wh, clamp=clamp)
+def _coordinates(region: Region, size_wh: tuple[int, int], options: RenderOptions) -> str:
+    return write_coordinates(region, size_wh, style=options.coordinates, clamp=options.clamp)
 
 
 def _clamped(box: Box, size_wh: tuple[int, int], clamp: Clamp) -> BoxXyxy:

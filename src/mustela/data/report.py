@@ -32,11 +32,13 @@ class FileReport:
     """What became of one data file.
 
     `read` counts records found, broken lines included; `skipped` those with errors, `repaired` those that are
-    used with a warning. Lists of ids end at 10,000 and examples at 100 a kind; counts are complete.
+    used with a warning; `format` is the sentence on what the file is read as. Lists of ids end at 10,000 and
+    examples at 100 a kind; counts are complete.
     """
 
     path: str
     image_folder: str | None = None
+    format: str = ""
     read: int = 0
     kept: int = 0
     skipped: int = 0
@@ -120,6 +122,8 @@ class DataReport:
         """Return counts a file and the first faults, for people."""
         lines: list[str] = []
         for file in self.files:
+            if file.format:
+                lines.append(file.format)
             lines.append(
                 f"{file.path}: {file.read} records read, {file.skipped} with errors, {file.repaired} repaired"
             )

@@ -22,13 +22,14 @@ import pyarrow as pa
 from datasets import Dataset
 
 from mustela.data.check import CheckOptions
+from mustela.data.formats.choose import choose_format
 from mustela.data.native import dump_record, record_from_native
 from mustela.data.reading import read_checked
 from mustela.data.record import Record
 from mustela.data.report import FileReport
 from mustela.errors import ConfigError, RecordError
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 """Part of the cache key: raised whenever the same file would give another store."""
 
 _TABLE = "records.arrow"
@@ -128,6 +129,8 @@ def open_records(
         ConfigError: the cache folder can't be written.
     """
     options = options or CheckOptions()
+    if Path(data_path).is_dir():
+        choose_format(data_path, options.data_format)  # says what it is and how to convert it
     parent = Path(cache_dir or default_cache_dir()) / "records"
     home = parent / _key(Path(data_path), image_folder, options)
     cached = None if fresh else _cached(home, str(data_path))

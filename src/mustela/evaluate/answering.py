@@ -24,7 +24,7 @@ from mustela.evaluate.predictions import Prediction
 from mustela.evaluate.questions import Question, used_regions
 from mustela.infer import default_options, encode_pictures, generate_texts
 from mustela.model import ImageFeatures, MustelaForConditionalGeneration
-from mustela.regions import load_image
+from mustela.regions import load_image, scale_of
 
 BATCHES_IN_WINDOW = 4
 _LOCATION = re.compile(LOCATION_PATTERN)
@@ -145,6 +145,7 @@ def prepare(
         reference_boxes=tuple(boxes),
         reference_phrases=tuple(boxes.values()),
         text="",
+        scale=scale_of(options.coordinates),
     )
     return Asked(question, sample, prediction)
 

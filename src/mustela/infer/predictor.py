@@ -18,7 +18,7 @@ from mustela.infer.generation import MAX_NEW_TOKENS, encode_pictures, generate_t
 from mustela.infer.query import Exchange, ImageInput, Query, default_options, render_query
 from mustela.model import ImageFeatures, MustelaForConditionalGeneration
 from mustela.model.loading import load_model
-from mustela.regions import FoundRegion, Region, draw_regions, find_regions, load_image
+from mustela.regions import FoundRegion, Region, draw_regions, find_regions, load_image, scale_of
 
 ASKED_COLOR = (37, 99, 235)
 ANSWERED_COLOR = (234, 88, 12)
@@ -176,7 +176,7 @@ class Predictor:
     def _size_wh(self) -> tuple[int, int] | None:
         return None if self._image is None else self._image.size
 
-    @staticmethod
-    def _answer(text: str, query: Query, rendered: Rendered, image: Image.Image | None) -> Answer:
-        found = () if image is None else find_regions(text, image.size).regions
+    def _answer(self, text: str, query: Query, rendered: Rendered, image: Image.Image | None) -> Answer:
+        scale = scale_of(self.options.coordinates)
+        found = () if image is None else find_regions(text, image.size, scale=scale).regions
         return Answer(text, found, rendered.messages[-1].plain_text.strip(), query, image)

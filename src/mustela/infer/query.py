@@ -13,7 +13,7 @@ from mustela.data.message import Message, Slot
 from mustela.data.processor import MustelaProcessor
 from mustela.data.render import Rendered, RenderedRegion, RenderOptions
 from mustela.errors import CountMismatchError, RegionError
-from mustela.regions import Point, Region, format_box, format_point
+from mustela.regions import Region, write_coordinates
 
 ImageInput = str | Path | Image.Image
 _PLACEHOLDER = re.compile(r"<region(\d*)>")
@@ -45,7 +45,10 @@ def default_options(processor: MustelaProcessor) -> RenderOptions:
     """
     settings = processor.settings
     return RenderOptions(
-        box_input="box", add_region_feature=settings.region_token is not None, clamp=settings.point_clamp
+        box_input="box",
+        add_region_feature=settings.region_token is not None,
+        clamp=settings.point_clamp,
+        coordinates=settings.coordinates,
     )
 
 
@@ -119,6 +122,4 @@ def _placeholder_numbers(text: str, regions: int) -> list[int]:
 
 
 def _coordinates(region: Region, size_wh: tuple[int, int], options: RenderOptions) -> str:
-    if isinstance(region, Point):
-        return format_point((region.x, region.y), size_wh, clamp=options.clamp)
-    return format_box(region.bounds_xyxy(), size_wh, clamp=options.clamp)
+    return write_coordinates(region, size_wh, style=options.coordinates, clamp=options.clamp)

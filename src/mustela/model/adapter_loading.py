@@ -18,7 +18,7 @@ from mustela.model.adapter import (
     read_adapter,
     read_adapter_tensors,
 )
-from mustela.model.assembly import assemble, load_parts, make_room
+from mustela.model.composing import assemble, load_parts, make_room
 from mustela.model.configuration import MustelaConfig
 from mustela.model.lora import DEFAULT_NAME, attach_lora
 from mustela.model.modeling import MustelaForConditionalGeneration

@@ -1,85 +1,83 @@
-"""Putting a classic composition together from a language model and a vision tower that lie elsewhere."""
+"""Configuration and processor of the classic composition, from its parts."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedModel
+from transformers import LlavaProcessor, PreTrainedConfig, PreTrainedTokenizerFast
 
-from mustela.model.classic import ClassicConfig, ClassicForConditionalGeneration, ClassicModel
-from mustela.model.quantisation import Quantisation, loading_options
-from mustela.model.wrapping import without_numbers
+from mustela.constants import IM_END_TOKEN, IM_START_TOKEN, IMAGE_PLACEHOLDER, REGION_TOKEN
+from mustela.data.processor import MustelaProcessor, ProcessorSettings
+from mustela.data.templates import get_template
+from mustela.model.classic import ClassicConfig, is_convolutional, patch_size, prefix_tokens
+from mustela.model.settings import ClassicSettings, RegionSettings
+from mustela.model.tokens import token_id
 
 
-def load_parts(
-    language_model: str | Path,
-    vision_tower: str | Path,
+def picture_marks(classic: ClassicSettings) -> tuple[str, ...]:
+    """Return the tokens that stand round pictures in the text."""
+    return (IM_START_TOKEN, IM_END_TOKEN) if classic.use_im_start_end else ()
+
+
+def classic_config(
+    text_config: PreTrainedConfig,
+    vision_config: PreTrainedConfig,
+    tokenizer: PreTrainedTokenizerFast,
+    classic: ClassicSettings,
+) -> ClassicConfig:
+    """Join the configurations of a language model and a vision tower."""
+    if is_convolutional(vision_config):
+        # What other encoders' configurations hold and LLaVA reads.
+        vision_config.image_size = classic.image_wh[0]
+        vision_config.hidden_size = vision_config.hidden_sizes[-1]
+    return ClassicConfig(
+        text_config=text_config,
+        vision_config=vision_config,
+        image_token_index=token_id(IMAGE_PLACEHOLDER, tokenizer),
+        vision_feature_layer=classic.select_layer,
+        vision_feature_select_strategy="default" if classic.select_feature == "patch" else "full",
+        projector_type=classic.projector_type,
+        token_norm=is_convolutional(vision_config),
+        tie_word_embeddings=text_config.tie_word_embeddings,
+    )
+
+
+def classic_processor(
+    config: ClassicConfig,
+    tokenizer: PreTrainedTokenizerFast,
+    image_processor: Any,
     *,
-    quantisation: Quantisation | None,
-    device: str | torch.device,
-    cache_dir: str | None = None,
-    **weights: Any,
-) -> tuple[PreTrainedModel, PreTrainedModel]:
-    """Load a causal language model and a vision tower, the first quantised if asked for.
+    version: str,
+    regions: RegionSettings,
+    classic: ClassicSettings,
+) -> MustelaProcessor:
+    """Make the processor of a classic composition.
 
     Args:
-        language_model: folder or name.
-        vision_tower: folder or name; of a model of pictures and texts, the part for pictures is taken.
-        quantisation: of the language model, or None.
-        device: where a quantised language model goes.
-        cache_dir: where downloads go.
-        weights: arguments of `from_pretrained` for both.
+        config: of the composition.
+        tokenizer: with all added tokens.
+        image_processor: normalises pictures; fitting them is the processor's own work.
+        version: template.
+        regions: the region encoder.
+        classic: the composition.
     """
-    lm = AutoModelForCausalLM.from_pretrained(
-        language_model, cache_dir=cache_dir, **weights, **loading_options(quantisation, device=device)
+    vision_config: Any = config.vision_config
+    patches_only = classic.select_feature == "patch"
+    base_processor = LlavaProcessor(
+        image_processor=image_processor,
+        tokenizer=tokenizer,
+        patch_size=patch_size(vision_config) * (2 if classic.projector_type == "mlp_downsample" else 1),
+        vision_feature_select_strategy="default" if patches_only else "full",
+        image_token=IMAGE_PLACEHOLDER,
+        num_additional_image_tokens=1 if patches_only else prefix_tokens(vision_config),
     )
-    vision_config = AutoConfig.from_pretrained(vision_tower, cache_dir=cache_dir)
-    if "vision_config" in vision_config.sub_configs:
-        vision_config = vision_config.vision_config
-    tower = AutoModel.from_pretrained(vision_tower, config=vision_config, cache_dir=cache_dir, **weights)
-    return lm, tower
-
-
-def make_room(model: Any, tokens: int) -> int:
-    """Give every token a row in the embeddings; rows beyond the tokenizer, as many models have, stay.
-
-    Returns:
-        The rows that were there.
-    """
-    rows = int(model.get_input_embeddings().weight.shape[0])
-    if tokens > rows:
-        model.resize_token_embeddings(tokens)
-    return rows
-
-
-def assemble(
-    config: ClassicConfig, lm: Any, tower: PreTrainedModel, *, dtype: torch.dtype
-) -> ClassicForConditionalGeneration:
-    """Join both by a fresh projector, of numbers of type `dtype`."""
-    base: ClassicForConditionalGeneration = without_numbers(ClassicForConditionalGeneration, config)
-    base.model.vision_tower = tower
-    base.model.language_model = lm.base_model
-    base.lm_head = lm.get_output_embeddings()
-    base.model.multi_modal_projector = _fresh_projector(config).to(dtype)
-    if base.model.place is not None:
-        base.model.place = nn.Embedding(
-            base.model.place.num_embeddings, base.model.place.embedding_dim, dtype=dtype
-        )
-    base.generation_config = lm.generation_config
-    return base
-
-
-def _fresh_projector(config: ClassicConfig) -> nn.Module:
-    small = ClassicConfig(
-        **{**config.to_dict(), "text_config": config.text_config, "vision_config": config.vision_config}
+    settings = ProcessorSettings(
+        region_token=REGION_TOKEN if regions.encoder != "none" else None,
+        region_points=regions.points,
+        sampling_geometry=regions.geometry,
+        image_aspect_ratio=classic.image_aspect_ratio,
+        resized_image_wh=classic.image_wh,
+        mm_use_im_start_end=classic.use_im_start_end,
     )
-    with torch.device("meta"):
-        projector = ClassicModel(small).multi_modal_projector
-    projector = projector.to_empty(device="cpu")
-    for module in projector.modules():
-        if isinstance(module, nn.Linear):
-            module.reset_parameters()
-    return projector
+    template = get_template(version, tokenizer=tokenizer, image_token=IMAGE_PLACEHOLDER)
+    return MustelaProcessor(base_processor, template, settings)

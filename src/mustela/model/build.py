@@ -11,30 +11,24 @@ from transformers import (
     AutoConfig,
     AutoImageProcessor,
     AutoModelForImageTextToText,
-    AutoTokenizer,
-    LlavaProcessor,
     PreTrainedConfig,
     PreTrainedTokenizerFast,
     SiglipImageProcessorPil,
 )
 
-from mustela.constants import IM_END_TOKEN, IM_PATCH_TOKEN, IM_START_TOKEN, IMAGE_PLACEHOLDER, REGION_TOKEN
+from mustela.constants import IM_PATCH_TOKEN, REGION_TOKEN
 from mustela.data.processor import MustelaProcessor, ProcessorSettings, load_base_processor
 from mustela.data.templates import get_template
+from mustela.data.tokenizer import load_tokenizer
 from mustela.errors import ConfigError
-from mustela.model.assembly import assemble, load_parts, make_room
-from mustela.model.classic import (
-    ClassicConfig,
-    ClassicForConditionalGeneration,
-    is_convolutional,
-    patch_size,
-    prefix_tokens,
-)
+from mustela.model.assembly import classic_config, classic_processor, picture_marks
+from mustela.model.classic import ClassicForConditionalGeneration
+from mustela.model.composing import assemble, load_parts, make_room
 from mustela.model.modeling import MustelaForConditionalGeneration
 from mustela.model.origin import origin_of
 from mustela.model.quantisation import Quantisation, loading_options, mark_quantised
 from mustela.model.settings import ClassicSettings, RegionSettings
-from mustela.model.tokens import add_tokens, added_tokens, control_strings, token_id, train_tokenizer
+from mustela.model.tokens import add_tokens, added_tokens, control_strings, train_tokenizer
 from mustela.model.wrapping import wrap
 
 __all__ = [
@@ -65,7 +59,7 @@ def build_from_nothing(
         classic: the composition.
     """
     template = get_template(version, tokenizer=None)
-    tokens = added_tokens(region=REGION_TOKEN, marks=_marks(classic))
+    tokens = added_tokens(region=REGION_TOKEN, marks=picture_marks(classic))
     tokenizer = train_tokenizer(
         texts,
         vocab_size=int(recipe["tokenizer"]["vocab_size"]),
@@ -74,7 +68,7 @@ def build_from_nothing(
     )
     text_config = _config_from(recipe["language_model"], vocab_size=len(tokenizer), tokenizer=tokenizer)
     vision_config = _config_from(recipe["vision_tower"])
-    config = _classic_config(text_config, vision_config, tokenizer, classic)
+    config = classic_config(text_config, vision_config, tokenizer, classic)
     base = ClassicForConditionalGeneration(config)
     size = {"height": classic.image_wh[1], "width": classic.image_wh[0]}
     image_processor = SiglipImageProcessorPil(do_resize=False, size=size)
@@ -109,10 +103,10 @@ def build_classic(
         cache_dir: where downloads go.
     """
     shared: dict[str, Any] = {"cache_dir": cache_dir}
-    tokenizer: Any = AutoTokenizer.from_pretrained(language_model, **shared)
+    tokenizer: Any = load_tokenizer(language_model, cache_dir=cache_dir)
     patch = IM_PATCH_TOKEN if classic.use_im_patch_token else None
     region = REGION_TOKEN if regions.encoder != "none" else None
-    add_tokens(tokenizer, added_tokens(region=region, patch=patch, marks=_marks(classic)))
+    add_tokens(tokenizer, added_tokens(region=region, patch=patch, marks=picture_marks(classic)))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
     lm, tower = load_parts(
@@ -125,7 +119,7 @@ def build_classic(
         **shared,
     )
     rows = make_room(lm, len(tokenizer))
-    config = _classic_config(lm.config, tower.config, tokenizer, classic)
+    config = classic_config(lm.config, tower.config, tokenizer, classic)
     base = assemble(config, lm, tower, dtype=dtype)
     image_processor = AutoImageProcessor.from_pretrained(vision_tower, **shared)
     image_processor.do_resize = False
@@ -198,10 +192,6 @@ def build_on_base(
     return model, MustelaProcessor(base_processor, template, settings)
 
 
-def _marks(classic: ClassicSettings) -> tuple[str, ...]:
-    return (IM_START_TOKEN, IM_END_TOKEN) if classic.use_im_start_end else ()
-
-
 def _config_from(
     values: Mapping[str, Any],
     *,
@@ -225,27 +215,6 @@ def _config_from(
     return AutoConfig.for_model(kind, **values)
 
 
-def _classic_config(
-    text_config: PreTrainedConfig,
-    vision_config: PreTrainedConfig,
-    tokenizer: PreTrainedTokenizerFast,
-    classic: ClassicSettings,
-) -> ClassicConfig:
-    if is_convolutional(vision_config):
-        # What other encoders' configurations hold and LLaVA reads.
-        vision_config.image_size = classic.image_wh[0]
-        vision_config.hidden_size = vision_config.hidden_sizes[-1]
-    return ClassicConfig(
-        text_config=text_config,
-        vision_config=vision_config,
-        image_token_index=token_id(IMAGE_PLACEHOLDER, tokenizer),
-        vision_feature_layer=classic.select_layer,
-        vision_feature_select_strategy="default" if classic.select_feature == "patch" else "full",
-        projector_type=classic.projector_type,
-        tie_word_embeddings=text_config.tie_word_embeddings,
-    )
-
-
 def _finish(
     base: ClassicForConditionalGeneration,
     tokenizer: PreTrainedTokenizerFast,
@@ -255,23 +224,7 @@ def _finish(
     regions: RegionSettings,
     classic: ClassicSettings,
 ) -> tuple[MustelaForConditionalGeneration, MustelaProcessor]:
-    vision_config: Any = base.config.vision_config
-    patches_only = classic.select_feature == "patch"
-    base_processor = LlavaProcessor(
-        image_processor=image_processor,
-        tokenizer=tokenizer,
-        patch_size=patch_size(vision_config) * (2 if classic.projector_type == "mlp_downsample" else 1),
-        vision_feature_select_strategy="default" if patches_only else "full",
-        image_token=IMAGE_PLACEHOLDER,
-        num_additional_image_tokens=1 if patches_only else prefix_tokens(vision_config),
+    processor = classic_processor(
+        base.config, tokenizer, image_processor, version=version, regions=regions, classic=classic
     )
-    settings = ProcessorSettings(
-        region_token=REGION_TOKEN if regions.encoder != "none" else None,
-        region_points=regions.points,
-        sampling_geometry=regions.geometry,
-        image_aspect_ratio=classic.image_aspect_ratio,
-        resized_image_wh=classic.image_wh,
-        mm_use_im_start_end=classic.use_im_start_end,
-    )
-    template = get_template(version, tokenizer=tokenizer, image_token=IMAGE_PLACEHOLDER)
-    return wrap(base, tokenizer, regions), MustelaProcessor(base_processor, template, settings)
+    return wrap(base, tokenizer, regions), processor

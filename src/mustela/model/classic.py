@@ -7,11 +7,18 @@ than the tower was trained with.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from transformers import LlavaConfig, LlavaForConditionalGeneration, LlavaModel, PreTrainedConfig
+from transformers import (
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaModel,
+    PreTrainedConfig,
+    initialization,
+)
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from mustela.errors import ConfigError
@@ -23,6 +30,10 @@ _CLASS_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0, "siglip2_visi
 _CLASS_AND_REGISTERS = ("dinov2_with_registers", "dinov3_vit")
 # Other encoders fit their position embeddings to the picture unasked, or have none.
 _INTERPOLATE_WHEN_ASKED = ("clip_vision_model", "siglip_vision_model")
+# Content and place of an image token at the start: about as long as each other, so that both are heard.
+_WAVES = 6
+_WAVE_HEIGHT = 1.0
+_CONTENT_SCALE = 0.35
 # Encoders whose hidden states are maps (N, C, H, W), and which have no position of their own.
 _CONVOLUTIONAL = ("convnext", "convnextv2", "resnet")
 
@@ -66,10 +77,16 @@ class ClassicConfig(LlavaConfig):
             patches become one token, so that the language model reads a quarter of them.
         vision_feature_select_strategy: `default` gives the language model the patches, `full` also the tokens
             before them. Regions are always read from the patches.
+        silent_token_ids: tokens whose logit is always minus infinity. Tokens added to a converted model are
+            such, so that its probabilities stay those of the original.
+        token_norm: normalise the projected tokens of a convolutional encoder before their place is added, or
+            their content, ten times as long, would drown it.
     """
 
     model_type = "mustela_classic"
     projector_type: ProjectorName = "mlp2x_gelu"
+    silent_token_ids: list[int] | tuple[int, ...] = ()
+    token_norm: bool = False
 
     @property
     def grid_size(self) -> int:
@@ -120,6 +137,27 @@ class DownsampleProjector(nn.Module):
         return self.linear_2(self.act(self.linear_1(windows.flatten(3).flatten(1, 2))))
 
 
+class TokenNorm(nn.LayerNorm):
+    """Norm of the projected tokens, before their place is added."""
+
+
+class PlaceEmbedding(nn.Embedding):
+    """A learned embedding of places on a square grid, row-major, that starts as waves over x and over y.
+
+    So neighbours are alike from the start, and a row or a column is learned once, not at every place.
+    """
+
+    def waves(self) -> Tensor:
+        """Return the table to start from: 1 to `_WAVES` half periods over the grid, then zeros."""
+        side = math.isqrt(self.num_embeddings)
+        place = (torch.arange(side) + 0.5) / side * math.pi
+        waves = place[:, None] * torch.arange(1, min(_WAVES, self.embedding_dim // 4) + 1)
+        waves = _WAVE_HEIGHT * torch.cat([waves.sin(), waves.cos()], dim=-1)
+        rows, columns = waves[:, None].expand(-1, side, -1), waves[None].expand(side, -1, -1)
+        table = torch.cat([rows, columns], dim=-1).flatten(0, 1)
+        return nn.functional.pad(table, (0, self.embedding_dim - table.shape[-1])).to(self.weight)
+
+
 class ClassicModel(LlavaModel):
     """Vision encoder, projector and language model without its head."""
 
@@ -148,7 +186,16 @@ class ClassicModel(LlavaModel):
                 " tower differ in size: only the last one, -1, can be read."
             )
         # Convolutional features don't say where they are: a learned embedding of their place does.
-        self.place = nn.Embedding(config.image_tokens, hidden_size) if self.is_convolutional else None
+        self.place = PlaceEmbedding(config.image_tokens, hidden_size) if self.is_convolutional else None
+        self.token_norm = TokenNorm(hidden_size) if config.token_norm else None
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, PlaceEmbedding):
+            initialization.copy_(module.weight, module.waves())
+            return
+        super()._init_weights(module)
+        if isinstance(module, TokenNorm):
+            initialization.constant_(module.weight, _CONTENT_SCALE)
 
     def grid_hw(self, pixel_values: Tensor) -> tuple[int, int]:
         """Return rows and columns of patches in pictures `(N, 3, H, W)`."""
@@ -177,6 +224,9 @@ class ClassicModel(LlavaModel):
             and tuple(pixel_values.shape[-2:]) != (vision_config.image_size,) * 2
         ):
             kwargs["interpolate_pos_encoding"] = True
+        if self.is_convolutional:
+            # The layout that convolutions and their norms are fastest in, on processors and cards alike.
+            pixel_values = pixel_values.contiguous(memory_format=torch.channels_last)
         outputs = self.vision_tower(pixel_values, return_dict=True, **kwargs)
         tokens = self.select_features(
             outputs.hidden_states, prefix=self.config.vision_feature_select_strategy == "full"
@@ -184,6 +234,8 @@ class ClassicModel(LlavaModel):
         if isinstance(self.multi_modal_projector, DownsampleProjector):
             tokens = tokens.unflatten(1, self.grid_hw(pixel_values))
         projected = self.multi_modal_projector(tokens)
+        if self.token_norm is not None:
+            projected = self.token_norm(projected)
         if self.place is not None:
             projected = projected + self.place.weight
         outputs.pooler_output = list(projected)
@@ -203,13 +255,16 @@ class ClassicForConditionalGeneration(LlavaForConditionalGeneration):
         text = config.get_text_config().to_dict()
         self.logit_cap: float | None = text.get("final_logit_softcapping")
         self.logit_factor = float(text.get("logit_scale") or 1.0) / float(text.get("logits_scaling") or 1.0)
+        self.silent = torch.tensor(list(config.silent_token_ids), dtype=torch.long, device="cpu")
         self.register_forward_hook(_finish_logits)
         self.post_init()
 
 
 def _finish_logits(model: ClassicForConditionalGeneration, _: Any, outputs: Any) -> None:
-    """Scale and cap logits as Gemma 2, Granite and Cohere models do in their own forward."""
+    """Scale and cap logits as Gemma 2, Granite and Cohere models do in their own forward; silence tokens."""
     if model.logit_factor != 1:
         outputs.logits = outputs.logits * model.logit_factor
     if model.logit_cap is not None:
         outputs.logits = torch.tanh(outputs.logits / model.logit_cap) * model.logit_cap
+    if model.silent.numel():
+        outputs.logits = outputs.logits.index_fill(-1, model.silent.to(outputs.logits.device), -torch.inf)

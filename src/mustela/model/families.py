@@ -102,9 +102,10 @@ def family_of(base_config: PreTrainedConfig) -> Family:
         return FAMILIES[base_config.model_type]
     except KeyError:
         known = ", ".join(sorted(FAMILIES))
+        hint = " Take it over first: mustela convert llava." if base_config.model_type == "llava" else ""
         raise ConfigError(
             f"model_name_or_path: no region family for bases of type {base_config.model_type!r}: it must say"
-            f" which vision features make the grid and in which order. Known: {known}."
+            f" which vision features make the grid and in which order. Known: {known}.{hint}"
         ) from None
 
 

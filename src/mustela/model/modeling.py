@@ -282,7 +282,8 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """
         rows, region_features, inputs = self._prepare(input_ids, inputs)
         self.base.generation_config = self.generation_config
-        if self.config.region_token_id is not None:
-            inputs.setdefault("suppress_tokens", [self.config.region_token_id])
+        # Neither can be an answer: behind them stand features, not words.
+        placeholders = (self.config.base_config.image_token_id, self.config.region_token_id)  # type: ignore[union-attr]
+        inputs.setdefault("suppress_tokens", [token for token in placeholders if token is not None])
         with region_embeddings(self.get_input_embeddings(), rows, region_features):
             return self.base.generate(input_ids=input_ids, **inputs)

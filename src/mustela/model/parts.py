@@ -14,6 +14,7 @@ _MARKS: tuple[tuple[str, Part], ...] = (
     ("region_encoder.", "region_encoder"),
     ("multi_modal_projector.", "projector"),
     ("place.", "projector"),
+    ("token_norm.", "projector"),
     ("visual.merger.", "projector"),
     ("visual.deepstack_merger_list.", "projector"),
     ("vision_tower.", "vision_tower"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -56,6 +57,10 @@ def control_strings(template: Template) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+# Texts to learn from have placeholders where boxes will stand.
+_BOXES = tuple(f" [{digit}, {digit}, {digit}, {digit}]" for digit in range(10))
+
+
 def train_tokenizer(
     texts: Iterable[str], *, vocab_size: int, control_tokens: Sequence[str], end_token: str
 ) -> PreTrainedTokenizerFast:
@@ -70,7 +75,7 @@ def train_tokenizer(
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(r" ?\d| ?[^\s\d\w]|\s?[^\W\d]+|\s"), behavior="isolated"),
+            pre_tokenizers.Split(Regex(r", (?=\d)|\d| ?[^\s\d\w]|\s?[^\W\d]+|\s"), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -82,5 +87,5 @@ def train_tokenizer(
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator(chain(texts, _BOXES), trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=end_token, pad_token="<|pad|>")

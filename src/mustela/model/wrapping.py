@@ -21,23 +21,28 @@ def without_numbers(module_class: Any, config: PreTrainedConfig) -> Any:
         return module_class(config)
 
 
-def wrap(
-    base: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, regions: RegionSettings
-) -> MustelaForConditionalGeneration:
-    """Put a base into a mustela model with a fresh region encoder."""
-    has_encoder = regions.encoder != "none"
-    config = MustelaConfig(
-        base_config=base.config,
+def mustela_config(
+    base_config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast, regions: RegionSettings
+) -> MustelaConfig:
+    """Make the configuration of a base with a region encoder."""
+    return MustelaConfig(
+        base_config=base_config,
         region_encoder=regions.encoder,
-        region_token_id=token_id(REGION_TOKEN, tokenizer) if has_encoder else None,
+        region_token_id=token_id(REGION_TOKEN, tokenizer) if regions.encoder != "none" else None,
         sampler_pooler_mode=regions.pooling,
         sampling_geometry=regions.geometry,
         region_points=regions.points,
         region_sub_points=list(regions.sub_points),
         region_neighbors=regions.neighbors,
     )
-    model = wrap_as(base, config)
-    model.generation_config.eos_token_id = _end_ids(model.generation_config.eos_token_id, tokenizer)
+
+
+def wrap(
+    base: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, regions: RegionSettings
+) -> MustelaForConditionalGeneration:
+    """Put a base into a mustela model with a fresh region encoder."""
+    model = wrap_as(base, mustela_config(base.config, tokenizer, regions))
+    model.generation_config.eos_token_id = end_ids(model.generation_config.eos_token_id, tokenizer)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model
 
@@ -57,8 +62,16 @@ def wrap_as(base: PreTrainedModel, config: MustelaConfig) -> MustelaForCondition
     return model
 
 
-def _end_ids(known: int | list[int] | None, tokenizer: PreTrainedTokenizerFast) -> list[int]:
+def end_ids(known: int | list[int] | None, tokenizer: PreTrainedTokenizerFast) -> list[int]:
+    """Return the ids that end a generation: those known, and the tokenizer's."""
     ids = [known] if isinstance(known, int) else list(known or [])
     return list(
         dict.fromkeys([*ids, *([tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else [])])
     )
+
+
+def tensor_shapes(config: MustelaConfig) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a model's tensors by name, without a head that is tied to the embeddings."""
+    model = without_numbers(MustelaForConditionalGeneration, config)
+    tied = {"base.lm_head.weight"} if config.get_text_config().tie_word_embeddings else set()
+    return {name: tuple(value.shape) for name, value in model.state_dict().items() if name not in tied}

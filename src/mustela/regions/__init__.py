@@ -8,14 +8,17 @@ from mustela.regions.mask import Mask
 from mustela.regions.reading import Scale
 from mustela.regions.sampling import sample_points
 from mustela.regions.serial import region_from_json, region_to_json
+from mustela.regions.styles import COORDINATE_STYLES, CoordinateStyle, scale_of, write_coordinates
 from mustela.regions.text import Clamp, dequantise, format_box, format_point, quantise
 from mustela.regions.transform import CenterCrop, Identity, Pad, Stretch, Transform
 from mustela.regions.types import Box, Point, Polygon, Region, Scribble
 
 __all__ = [
+    "COORDINATE_STYLES",
     "Box",
     "CenterCrop",
     "Clamp",
+    "CoordinateStyle",
     "FirstFrameWarning",
     "Found",
     "FoundRegion",
@@ -43,4 +46,6 @@ __all__ = [
     "region_from_json",
     "region_to_json",
     "sample_points",
+    "scale_of",
+    "write_coordinates",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from mustela.data.dataset import RecordDataset, RecordSource
 from mustela.data.processor import DigitWeights, MustelaProcessor
 from mustela.data.record import Record
 from mustela.data.render import RenderOptions
+from mustela.errors import ConfigError
 from mustela.train.records import Files, open_files
 
 _TEXTS_FOR_A_TOKENIZER = 50_000
@@ -60,15 +61,23 @@ class StageData:
     def training_set(self, processor: MustelaProcessor, training: TrainingArguments) -> RecordDataset:
         """Make the training samples."""
         data = self.arguments
-        augmentation = Augmentation(flip=data.augment_flip, turn=data.augment_turn, color=data.augment_color)
+        augmentation = Augmentation(
+            flip=data.augment_flip,
+            turn=data.augment_turn,
+            color=data.augment_color,
+            crop=data.augment_crop,
+            crop_visible=data.augment_crop_visible,
+            scale=data.augment_scale,
+            flip_words=data.augment_flip_words,
+        )
         return RecordDataset(
             self.files.source,
             processor,
-            options=self.options,
+            options=self._options(processor),
             seed=training.seed if training.data_seed is None else training.data_seed,
             max_length=training.model_max_length,
             digit_weights=_digit_weights(data),
-            augmentation=augmentation if augmentation != Augmentation() else None,
+            augmentation=augmentation if augmentation.changes else None,
             on_bad_image=data.on_bad_image,
             checks=check_options(data),
         )
@@ -81,7 +90,7 @@ class StageData:
         dataset = RecordDataset(
             source,
             processor,
-            options=self.options,
+            options=self._options(processor),
             seed=training.seed,
             train=False,
             max_length=training.model_max_length,
@@ -90,6 +99,11 @@ class StageData:
         )
         count = min(self.arguments.eval_records, len(source))
         return Subset(dataset, [number * len(source) // count for number in range(count)])
+
+    def _options(self, processor: MustelaProcessor) -> RenderOptions:
+        """Return how texts are written; unset, numbers stay in the style that the model was trained in."""
+        style = self.arguments.coordinates or processor.settings.coordinates
+        return replace(self.options, coordinates=style)
 
     def lengths(self) -> list[int]:
         """Return a rough length of every sample, for grouping: the characters of its turns."""
@@ -158,6 +172,7 @@ def check_options(data: DataArguments) -> CheckOptions:
     """Collect how records are read and checked."""
     return CheckOptions(
         box_format=data.box_format,
+        data_format=data.data_format,
         size_policy=data.size_policy,
         images=data.check_images,
         absolute_paths=data.absolute_paths,
@@ -204,5 +219,10 @@ def _records(source: RecordSource) -> Iterator[Record]:
 def _digit_weights(data: DataArguments) -> DigitWeights | None:
     if not data.coordinate_digit_weights:
         return None
+    if data.coordinates in ("unit", "pixels"):
+        raise ConfigError(
+            "coordinate_digit_weights are weights of the digits of bins; with coordinates unit or pixels,"
+            " leave them empty."
+        )
     hundreds, tens, units = data.coordinate_digit_weights
     return hundreds, tens, units

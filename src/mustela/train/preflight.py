@@ -16,9 +16,9 @@ from mustela.errors import CheckpointError, ConfigError, RecordError, require
 from mustela.model.adapter import ADAPTER_FILE, is_adapter
 from mustela.model.origin import looks_local
 from mustela.model.packaged import resolve_model_path
+from mustela.model.tensor_file import read_tensors
 from mustela.train.adapters import check_continues, saved_settings
 from mustela.train.freezing import plan_freezing
-from mustela.train.projector import read_tensors
 
 # Settings of the model that belong to a stage and not to the model as it is built.
 _MAY_DIFFER = (

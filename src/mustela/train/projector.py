@@ -6,54 +6,26 @@ the embeddings of tokens that were added to a frozen language model.
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mustela.errors import CheckpointError
+from mustela.model.tensor_file import read_tensors
 from mustela.train.freezing import PROJECTOR, REGION_ENCODER, Parts
 
 FILE_NAME = "mm_projector.safetensors"
 
 _ROWS = "token_rows."
-_PICKLES = (".bin", ".pt", ".pth")
 # What stands in front of `weight` and `bias`, in files of LLaVA and Ferret, of transformers, and in ours.
 _OURS = re.compile(r"^(?:.*\.)?(?:mm_projector|multi_modal_projector)\.")
 _REGIONS = re.compile(r"^(?:.*\.)?region_encoder\.")
 # LLaVA's two-layer projector is a Sequential (linear, GELU, linear).
 _SEQUENTIAL = {"0": "linear_1", "2": "linear_2"}
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a file of plain tensors, safetensors or pickled, without running code from it.
-
-    Raises:
-        CheckpointError: the file is missing, broken, or a pickle with anything but tensors inside.
-    """
-    if not path.is_file():
-        raise CheckpointError(f"{path}: there is no such file. A projector is a .safetensors or .bin file.")
-    try:
-        if path.suffix in _PICKLES:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        else:
-            content = load_file(path)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path} holds Python objects besides tensors and was not loaded, because loading those can run "
-            "code. Convert it to safetensors where you trust it: "
-            "`save_file(torch.load(path, weights_only=False), 'out.safetensors')`."
-        ) from error
-    except (SafetensorError, RuntimeError, EOFError, ValueError) as error:
-        raise CheckpointError(f"{path} is not a readable file of tensors: {error}") from error
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise CheckpointError(f"{path} holds something other than named tensors.")
-    return {str(name): value for name, value in content.items()}
 
 
 def load_projector(
@@ -64,7 +36,7 @@ def load_projector(
     embedding: nn.Embedding | None = None,
     token_ids: Mapping[str, int] | None = None,
 ) -> tuple[str, ...]:
-    """Put the projector of a file into a model, and the region encoder if the file has one.
+    """Put the projector of a file into a model, the region encoder, or both, as the file has them.
 
     Prefixes of other programs are stripped; tensors of other parts in the file are ignored. Embeddings of
     tokens in the file are copied into `embedding` where `token_ids` has the token.
@@ -82,11 +54,12 @@ def load_projector(
             found[f"{PROJECTOR}.{_layer(_OURS.sub('', name))}"] = tensor
         elif _REGIONS.match(name):
             found[f"{REGION_ENCODER}.{_REGIONS.sub('', name)}"] = tensor
-    wanted = _short_names(parts, PROJECTOR)
-    if not any(name.startswith(f"{PROJECTOR}.") for name in found):
+    if not found:
         raise CheckpointError(f"{path} has no projector: its tensors are {', '.join(list(tensors)[:5])} ...")
-    if any(name.startswith(f"{REGION_ENCODER}.") for name in found):
-        wanted |= _short_names(parts, REGION_ENCODER)
+    wanted: dict[str, str] = {}
+    for part in (PROJECTOR, REGION_ENCODER):
+        if any(name.startswith(f"{part}.") for name in found):
+            wanted |= _short_names(parts, part)
     _check(wanted, found, model=model, path=path)
     by_name = dict(model.named_parameters())
     with torch.no_grad():

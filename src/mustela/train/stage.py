@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,9 @@ def train_stage(
         How often a sample was replaced by the next, by reason.
     """
     model, processor = built
+    style = run.data.arguments.coordinates
+    if style is not None:
+        processor.settings = replace(processor.settings, coordinates=style)
     stage = run.stage
     training = dataclasses.replace(stage.training, output_dir=str(run.path), report_to=[])
     first_values = run.path / FIRST_VALUES

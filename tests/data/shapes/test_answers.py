@@ -81,7 +81,7 @@ def test_a_box_without_a_mask_means_one_object(samples: list[Sample]) -> None:
 
 
 def test_places_are_those_of_all_objects_that_the_words_fit(samples: list[Sample]) -> None:
-    asked = {"one": 0, "all": 0, "everything": 0}
+    asked = {"one": 0, "all": 0, "short": 0, "everything": 0}
     for scene, item, mentioned in requests_for_places(samples):
         found = [thing for thing in scene.things if all(fits(words, thing) for words in mentioned)]
         assert [tuple(region["xyxy"]) for region in item.boxed] == [thing.box for thing in found]
@@ -91,6 +91,8 @@ def test_places_are_those_of_all_objects_that_the_words_fit(samples: list[Sample
             asked["everything"] += 1
         elif PLURAL_REQUEST.search(item.question):
             asked["all"] += 1
+        elif re.fullmatch(r"[a-z]+ [a-z]+\?", item.question):
+            asked["short"] += 1
         else:
             asked["one"] += 1
             assert len(found) == 1, item.question

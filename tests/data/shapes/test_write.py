@@ -19,6 +19,8 @@ FILES = {
     "train.json",
     "train_refer.json",
     "train_detect.json",
+    "train_few.json",
+    "train_locate.json",
     "train_freeform.json",
     "val.json",
     "val_freeform.json",

@@ -23,6 +23,9 @@ from mustela.data.shapes.world import World
 
 Conversation = list[Round]
 
+FEW_THINGS = 3
+"""Objects at most in the scenes of `locating_few`."""
+
 
 def naming(scene: Scene, world: World, rng: np.random.Generator) -> list[Conversation]:
     """First stage: a mark, a name, nothing else, for every object; no name comes twice in a conversation."""
@@ -41,6 +44,25 @@ def naming(scene: Scene, world: World, rng: np.random.Generator) -> list[Convers
 def detection(scene: Scene, world: World, rng: np.random.Generator) -> list[Conversation]:
     """Second stage: one short request, every object with its box."""
     return [[ask_everything(scene, world, rng, task="detect_short")]]
+
+
+def locating(scene: Scene, world: World, rng: np.random.Generator) -> list[Conversation]:
+    """Third stage: a name, its box, for every name in random order; and names, some absent, to say yes or no.
+
+    Random order, so that a box can't be had from its place in the list, as in dense detection.
+    """
+    names = list(dict.fromkeys(describe(thing) for thing in _shuffled(scene, rng)))
+    checks: Conversation = []
+    for name in names:
+        checks.append(ask_presence(scene, world, rng, name, earlier=checks, task="presence_short"))
+    return [[ask_place(scene, world, rng, name, task="ground_short") for name in names], checks]
+
+
+def locating_few(scene: Scene, world: World, rng: np.random.Generator) -> list[Conversation]:
+    """Detection and locating where there is little to choose from: matching names with places starts here."""
+    if len(scene.things) > FEW_THINGS:
+        return []
+    return [*detection(scene, world, rng), *locating(scene, world, rng)]
 
 
 def mixture(scene: Scene, world: World, rng: np.random.Generator) -> list[Conversation]:

@@ -41,10 +41,13 @@ def ask_name(
     )
 
 
-def ask_place(scene: Scene, world: World, rng: np.random.Generator, words: Description) -> Round:
+def ask_place(
+    scene: Scene, world: World, rng: np.random.Generator, words: Description, *, task: str | None = None
+) -> Round:
     """Grounding: "Where is the red star?" where the words fit one object, else "Where is every red star?"."""
     found = [thing for thing in scene.things if words.fits(thing)]
-    task = "ground_one" if len(found) == 1 and rng.random() < 0.9 else "ground_all"
+    if task is None:
+        task = "ground_one" if len(found) == 1 and rng.random() < 0.9 else "ground_all"
     question = phrase(world, task, rng).format(thing=singular(world, words), things=plural(world, words))
     return _boxes_round(scene, world, "ground", task, question, found, [words])
 
@@ -63,14 +66,17 @@ def ask_presence(
     name: Description,
     *,
     earlier: Sequence[Round] = (),
+    task: str = "presence",
 ) -> Round:
     """Presence, yes or no with equal odds: the present `name`, or something absent that is like it."""
     present = bool(rng.random() < 0.5)
     words = name if present else _absent(scene, world, rng, name, earlier)
     return Round(
         task="presence",
-        question=phrase(world, "presence", rng).format(a_thing=with_article(singular(world, words))),
-        answer=reply(world, "presence", "yes" if present else "no"),
+        question=phrase(world, task, rng).format(
+            thing=singular(world, words), a_thing=with_article(singular(world, words))
+        ),
+        answer=reply(world, task, "yes" if present else "no"),
         asked=(),
         boxed=(),
         descriptions=(words,),

@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from mustela.data.shapes.conversations import Conversation, detection, examination, mixture, naming
+from mustela.data.shapes.conversations import (
+    Conversation,
+    detection,
+    examination,
+    locating,
+    locating_few,
+    mixture,
+    naming,
+)
 from mustela.data.shapes.freeform import freeform
 from mustela.data.shapes.scene import Scene, draw_scene
 from mustela.data.shapes.world import World
@@ -16,7 +24,14 @@ from mustela.data.shapes.world import World
 Maker = Callable[[Scene, World, np.random.Generator], list[Conversation]]
 
 SPLIT_FILES: dict[str, dict[str, Maker]] = {
-    "train": {"train": mixture, "train_refer": naming, "train_detect": detection, "train_freeform": freeform},
+    "train": {
+        "train": mixture,
+        "train_refer": naming,
+        "train_detect": detection,
+        "train_few": locating_few,
+        "train_locate": locating,
+        "train_freeform": freeform,
+    },
     "val": {"val": examination, "val_freeform": freeform},
 }
 """The JSON files of each split, and what makes their conversations."""

@@ -1,0 +1,101 @@
+"""`mustela data`: convert, check, view, tokens and stats as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from tests.data.formats.samples import FERRET, SAMPLES, picture, write
+
+from mustela.cli.main import main
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """A good file with its picture, and one with a fault."""
+    picture(tmp_path / "a.jpg")
+    bad = {**FERRET, "id": "bad", "box_x1y1x2y2": [[[40, 20, 10, 44]], []]}
+    return write(tmp_path / "good.json", [FERRET]), write(tmp_path / "bad.json", [FERRET, bad])
+
+
+def test_convert_says_what_it_reads_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = SAMPLES["voc"](tmp_path)
+    out = tmp_path / "train.json"
+    arguments = ["data", "convert", "--annotations", str(source), "--task", "refer", "--out", str(out)]
+    assert main([*arguments, "--names", "dog=small dog"]) == 0
+    said = capsys.readouterr().out
+    assert "is read as Pascal VOC XML" in said
+    assert "1 records written" in said
+    (record,) = json.loads(out.read_text(encoding="utf-8"))
+    assert record["conversations"][1]["value"] == "a small dog."
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [(["--from", "pascal"], "data_format is 'pascal'"), (["--names", "dog"], "write NAME=VALUE"),
+     (["--task", "talk"], "task is 'talk'"), (["--split", "test"], "no file test.txt")],
+)  # fmt: skip
+def test_convert_refuses(
+    more: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = SAMPLES["voc"](tmp_path)
+    arguments = ["data", "convert", "--annotations", str(source), "--out", str(tmp_path / "x.json"), *more]
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_check_exit_status_and_json(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = files
+    assert main(["data", "check", str(good), "--workers", "1"]) == 0
+    assert "Nothing to complain about." in capsys.readouterr().out
+    report = good.parent / "report.json"
+    assert main(["data", "check", str(bad), "--workers", "1", "--json", str(report)]) == 2
+    assert "box.swapped" in capsys.readouterr().out
+    assert json.loads(report.read_text(encoding="utf-8"))["skipped"] == 1
+    both = ["data", "check", str(good), str(bad), "--workers", "1"]
+    (good.parent / "bad.json").write_text(good.read_text(encoding="utf-8"), encoding="utf-8")
+    assert main(both) == 0
+    assert "suspicious pictures.shared" in capsys.readouterr().out
+    assert main([*both, "--strict"]) == 2
+
+
+def test_view_writes_one_page_that_needs_nothing_else(
+    files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, bad = files
+    page = bad.parent / "page.html"
+    assert main(["data", "view", str(bad), "--out", str(page)]) == 0
+    html = page.read_text(encoding="utf-8")
+    assert not re.search(r'(?:src|href)="(?!data:)', html)
+    assert html.count("<article") == 2
+    assert "box.swapped" in html
+    assert 'data-r="0"' in html
+
+
+@pytest.mark.slow
+def test_tokens_and_token_lengths(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    good, _ = files
+    page = good.parent / "sample.html"
+    assert main(["data", "tokens", str(good), "--model", "shapes-base", "--out", str(page)]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"a1: \d+ tokens, \d+ learnt, 1 regions", said)
+    assert "<region 1>" in said
+    assert "<circle" in page.read_text(encoding="utf-8")
+    check = ["data", "check", str(good), "--model", "shapes-base", "--max_length", "8", "--workers", "1"]
+    assert main([*check, "--strict"]) == 2
+    assert "samples.too_long" in capsys.readouterr().out
+
+
+def test_stats(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    good, _ = files
+    page = good.parent / "stats.html"
+    assert main(["data", "stats", str(good), "--workers", "1", "--out", str(page)]) == 0
+    assert "a dog" in capsys.readouterr().out
+    assert "Kinds of regions" in page.read_text(encoding="utf-8")
+
+
+def test_index_beyond_the_file(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "tokens", str(files[0]), "--model", "shapes-base", "--index", "5"]) == 2
+    assert "no such record" in capsys.readouterr().err
