@@ -17,6 +17,7 @@ from mustela.convert.plan import Part, Step, plan_steps
 from mustela.convert.writing import new_folder, write_shard, write_weights
 from mustela.data.processor import MustelaProcessor
 from mustela.errors import CheckpointError
+from mustela.model.adapter import is_adapter
 from mustela.model.configuration import MustelaConfig
 from mustela.model.loading import is_mustela_model, load_model, resolve_model_path
 from mustela.model.wrapping import tensor_shapes
@@ -62,6 +63,12 @@ def export_model(
     place = resolve_model_path(model)
     if not is_mustela_model(place):
         raise CheckpointError(f"{place} holds no mustela model: looked for its config.json.")
+    for given in (place, adapter):
+        if given is not None and is_adapter(given):
+            raise CheckpointError(
+                f"{given} is an adapter that mustela trained, with parts that are trained whole. Merge it first: "
+                f"mustela merge {given} OUT"
+            )
     config = MustelaConfig.from_pretrained(place)
     processor = MustelaProcessor.from_pretrained(place)
     steps = _stored(place, config, dtype) if adapter is None else _merged(place, adapter, dtype)
