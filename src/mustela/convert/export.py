@@ -66,8 +66,8 @@ def export_model(
     for given in (place, adapter):
         if given is not None and is_adapter(given):
             raise CheckpointError(
-                f"{given} is an adapter that mustela trained, with parts that are trained whole. Merge it first: "
-                f"mustela merge {given} OUT"
+                f"{given} is an adapter that mustela trained, with parts that are trained whole. "
+                f"Merge it first: mustela merge {given} OUT"
             )
     config = MustelaConfig.from_pretrained(place)
     processor = MustelaProcessor.from_pretrained(place)
