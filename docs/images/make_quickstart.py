@@ -1,6 +1,7 @@
 """Make the picture of the README from an evaluation's predictions.
 
-python docs/images/make_quickstart.py runs/shapes-tiny data/shapes/images docs/images/quickstart.png
+mustela evaluate shapes-base --data data/shapes/val.json --image_folder data/shapes/images --out runs/base
+python docs/images/make_quickstart.py runs/base data/shapes/images docs/images/quickstart.png
 """
 
 from __future__ import annotations

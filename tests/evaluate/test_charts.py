@@ -73,3 +73,12 @@ def test_lines_of_one_name_share_a_colour_and_colours_repeat() -> None:
 def test_smoothing_averages_a_value_with_those_before_it() -> None:
     assert smoothed([2.0, 4.0, 6.0, 8.0], window=2).tolist() == [2.0, 3.0, 5.0, 7.0]
     assert smoothed([3.0, 1.0], window=1).tolist() == [3.0, 1.0]
+
+
+def test_shaded_spans_stay_inside_the_frame_round_a_single_point() -> None:
+    spans = [Span(0, 1000, "first"), Span(1000, 1300, "second")]
+    chart = line_chart([Series("s", [1300], [0.5])], title="t", x_label="x", spans=spans, percent=True)
+    for shade in svg(chart)[0].findall("rect"):
+        left, width = float(shade.get("x")), float(shade.get("width"))
+        assert left >= 0
+        assert 0 < width <= 560 - left

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,6 +172,22 @@ class Runs:
         return run_stages(
             build_arguments(settings), from_scratch=settings.from_scratch, console=console, **options
         )
+
+    def on_two_processes(self, name: str, recipe: dict[str, Any]) -> str:
+        """Run by torchrun on two processes that talk through gloo; return what they told."""
+        file = self.root / f"{name}.yaml"
+        file.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+        line = ["train", str(file), "--output_dir", str(self.root / name), "--ddp_backend", "gloo"]
+        done = subprocess.run(
+            [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "mustela", *line],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stderr
 
     def interrupted(self, name: str, recipe: dict[str, Any], *, at: int, stage: str = "") -> None:
         """Run until a step begins, and be killed there."""

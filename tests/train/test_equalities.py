@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 import torch
-import yaml
 
 from mustela.train import folder as folder_module
 
@@ -151,19 +147,8 @@ def test_two_processes_equal_one(runs, scratch):
     # Three whole batches; the last one of an epoch is filled up with samples seen already.
     recipe = {**without_dropout(scratch), "max_steps": 3}
     runs("one", recipe)
-    file = runs.root / "two.yaml"
-    file.write_text(yaml.safe_dump({**recipe, "per_device_train_batch_size": 2}), encoding="utf-8")
-    line = ["train", str(file), "--output_dir", str(runs.root / "two"), "--ddp_backend", "gloo"]
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "mustela", *line],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
+    messages = runs.on_two_processes("two", {**recipe, "per_device_train_batch_size": 2})
     # Each message once, from the main process.
-    assert done.stderr.count("The model is in") == 1
+    assert messages.count("The model is in") == 1
     for (*_, one), (*_, two) in zip(runs.losses("one"), runs.losses("two"), strict=True):
         assert one == pytest.approx(two, abs=1e-5)

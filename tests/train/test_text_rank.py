@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
-import yaml
 
 
 @pytest.fixture
@@ -57,18 +53,7 @@ def test_two_processes_equal_one(runs, scratch, mixed, mode):
         **MODES[mode],
     }
     runs("one", recipe)
-    file = runs.root / "two.yaml"
-    file.write_text(yaml.safe_dump({**recipe, "per_device_train_batch_size": 2}), encoding="utf-8")
-    line = ["train", str(file), "--output_dir", str(runs.root / "two"), "--ddp_backend", "gloo"]
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "mustela", *line],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
+    runs.on_two_processes("two", {**recipe, "per_device_train_batch_size": 2})
     losses = [[loss for *_, loss in runs.losses(name)] for name in ("one", "two")]
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
     saved = "final/adapter_model.safetensors" if mode == "lora" else "final/model.safetensors"

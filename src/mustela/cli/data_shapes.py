@@ -19,7 +19,6 @@ Write a synthetic data set of coloured shapes: pictures in DIR/images and Ferret
   train_refer.json     a first stage: a region, its name, nothing else
   train_detect.json    a second stage: every object with its box
   train_few.json       a third stage: names and boxes in pictures of two or three objects
-  train_locate.json    a fourth stage: a name, its box; a name, yes or no
   train_freeform.json  overlapping objects by point, scribble, polygon and mask, in pairs of regions that
                        have about the same box, so that the box alone doesn't say which object is meant
   val.json             held-out questions of all tasks, each in a conversation of its own

@@ -21,8 +21,8 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> None:
     """Count, print, and write the page."""
     from mustela.data.inspection import inspect_files
+    from mustela.pages import write_page
     from mustela.view.stats import stats_page, stats_text
-    from mustela.view.templating import write_page
 
     inspection = inspect_files(
         pair_folders(args.files, args.images),

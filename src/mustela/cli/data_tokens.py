@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
     from mustela.data.templates import get_template
     from mustela.infer.query import default_options
     from mustela.model.loading import resolve_model_path
-    from mustela.view.templating import write_page
+    from mustela.pages import write_page
     from mustela.view.tokens import show_sample, tokens_page, tokens_text
 
     if len(args.files) > 1:

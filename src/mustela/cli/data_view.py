@@ -40,8 +40,8 @@ def run(args: argparse.Namespace) -> None:
     """Read the records, write the page, and print where it is."""
     from mustela.data.reading import read_checked
     from mustela.data.report import FileReport
+    from mustela.pages import write_page
     from mustela.view.records import records_page, sample_positions
-    from mustela.view.templating import write_page
 
     if args.limit < 1:
         raise ConfigError(f"--limit {args.limit}: show at least one record.")

@@ -87,7 +87,7 @@ def line_chart(
     lines = [line for line in map(_finite, series) if len(line.xs)]
     if not lines:
         return ""
-    axes = _axes(lines, percent=percent, size=size)
+    axes = _axes(lines, spans, percent=percent, size=size)
     names = list(dict.fromkeys(line.name for line in lines))
     parts = [f'<svg class="chart" viewBox="0 0 {size[0]} {size[1]}" role="img" aria-label="{escape(title)}">']
     parts += _frame(axes, spans, x_label)
@@ -151,8 +151,10 @@ def _legend(names: Sequence[str], lines: Sequence[Series], axes: _Axes) -> str:
     return f'<ul class="legend">{"".join(items)}</ul>'
 
 
-def _axes(lines: Sequence[Series], *, percent: bool, size: tuple[int, int]) -> _Axes:
+def _axes(lines: Sequence[Series], spans: Sequence[Span], *, percent: bool, size: tuple[int, int]) -> _Axes:
     every_x = [x for line in lines for x in (line.xs[0], line.xs[-1])]
+    # A line may be a single point in a long run; what is shaded must lie on the axis.
+    every_x += [x for span in spans for x in (span.start, span.end)]
     x0, x1 = min(every_x), max(every_x)
     x1 = x1 if x1 > x0 else x0 + 1
     if percent:

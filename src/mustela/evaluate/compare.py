@@ -14,10 +14,11 @@ from mustela.evaluate.curves import read_curves
 from mustela.evaluate.gallery import make_card, pick, question_score
 from mustela.evaluate.grounding import question_ious, score_at
 from mustela.evaluate.intervals import CONFIDENCE, RESAMPLES
+from mustela.evaluate.page import PAGE
 from mustela.evaluate.predictions import Prediction
 from mustela.evaluate.report import Evaluation, Gallery, read_evaluation
 from mustela.evaluate.sections import TITLES, headline_keys, measure_names
-from mustela.evaluate.templating import render_page, write_page
+from mustela.pages import render_page, write_page
 
 _RIGHT = 0.5
 
@@ -134,6 +135,7 @@ def write_comparison(
         if kind in after.metrics["kinds"]
     ]
     html = render_page(
+        PAGE,
         "compare.html.jinja",
         title=title,
         lead=f"{len(after.predictions)} questions, asked of {_name(before)} and of {_name(after)}.",

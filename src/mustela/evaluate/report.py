@@ -11,10 +11,11 @@ from typing import Any
 from mustela.errors import ConfigError
 from mustela.evaluate.curves import read_curves
 from mustela.evaluate.gallery import Card, make_card, pick, question_score
+from mustela.evaluate.page import PAGE
 from mustela.evaluate.predictions import Prediction, read_predictions
 from mustela.evaluate.runner import EVALUATION, METRICS, PREDICTIONS
 from mustela.evaluate.sections import headline, sections
-from mustela.evaluate.templating import render_page, write_page
+from mustela.pages import render_page, write_page
 
 REPORT = "report.html"
 _RIGHT = 0.5
@@ -91,6 +92,7 @@ def write_report(
     metrics = found.metrics
     curves = read_curves(Path(run_dir or evaluation_dir) / "log.jsonl")
     html = render_page(
+        PAGE,
         "report.html.jinja",
         title=title or found.about.get("model", "Evaluation"),
         lead=_lead(found),

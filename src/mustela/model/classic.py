@@ -79,8 +79,8 @@ class ClassicConfig(LlavaConfig):
             before them. Regions are always read from the patches.
         silent_token_ids: tokens whose logit is always minus infinity. Tokens added to a converted model are
             such, so that its probabilities stay those of the original.
-        token_norm: normalise the projected tokens of a convolutional encoder before their place is added, or
-            their content, ten times as long, would drown it.
+        token_norm: normalise the projected tokens of a convolutional encoder before their place is added, so
+            that both start about equally long. False in models made before this field.
     """
 
     model_type = "mustela_classic"

@@ -17,10 +17,11 @@ from mustela.data.check import Checked, CheckOptions
 from mustela.data.image_folder import locate_image
 from mustela.data.record import Record, Turn
 from mustela.errors import ImageError
+from mustela.pages import render_page
 from mustela.regions import load_image
 from mustela.regions.phrases import phrase_before
+from mustela.view.page import PAGE
 from mustela.view.pictures import color, picture_address, region_svg, region_tag, safe
-from mustela.view.templating import render_page
 
 _LOCATION = re.compile(LOCATION_PATTERN)
 _CLASSES = 40
@@ -75,6 +76,7 @@ def records_page(
     classes = Counter(name for card in cards for name in card.classes.split("\n") if name)
     kinds = Counter(kind for card in cards for kind in card.kinds.split())
     return render_page(
+        PAGE,
         "records.html.jinja",
         title=title,
         reading=reading,

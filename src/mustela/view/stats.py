@@ -8,7 +8,8 @@ from typing import Any
 
 from mustela.data.inspection import Inspection
 from mustela.data.survey import Survey
-from mustela.view.templating import render_page
+from mustela.pages import render_page
+from mustela.view.page import PAGE
 
 _TOP = 20
 
@@ -44,7 +45,7 @@ def stats_page(inspection: Inspection, *, title: str) -> str:
         for report, survey in zip(inspection.reports, inspection.surveys, strict=True)
     ]
     suspicions = [str(each) for each in inspection.suspicions]
-    return render_page("stats.html.jinja", title=title, files=files, suspicions=suspicions)
+    return render_page(PAGE, "stats.html.jinja", title=title, files=files, suspicions=suspicions)
 
 
 def _figures(survey: Survey) -> list[tuple[str, str]]:

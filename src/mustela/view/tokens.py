@@ -14,8 +14,9 @@ from mustela.constants import IGNORE_INDEX, REGION_TOKEN
 from mustela.data.processor import MustelaProcessor
 from mustela.data.record import Record
 from mustela.data.render import RenderOptions, render, sample_rng
+from mustela.pages import render_page
+from mustela.view.page import PAGE
 from mustela.view.pictures import color, picture_address, safe
-from mustela.view.templating import render_page
 
 Kind = Literal["prompt", "label", "image", "region"]
 _PICTURE_SIDE = 560
@@ -175,4 +176,6 @@ def tokens_page(sample: ShownSample, *, title: str) -> str:
             {"address": picture_address(large), "size": large.size, "shown": picture.size, "marks": marks}
         )
     colors = [color(number) for number in range(len(sample.points))]
-    return render_page("tokens.html.jinja", title=title, sample=sample, pictures=pictures, colors=colors)
+    return render_page(
+        PAGE, "tokens.html.jinja", title=title, sample=sample, pictures=pictures, colors=colors
+    )

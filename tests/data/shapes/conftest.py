@@ -11,4 +11,4 @@ from mustela.data.shapes import load_world
 @pytest.fixture(scope="session")
 def samples() -> list[Sample]:
     """Scenes of both worlds and of both splits."""
-    return make_samples(load_world("first"), 80) + make_samples(load_world("new"), 24)
+    return make_samples(load_world("first"), 100) + make_samples(load_world("new"), 24)

@@ -20,7 +20,6 @@ FILES = {
     "train_refer.json",
     "train_detect.json",
     "train_few.json",
-    "train_locate.json",
     "train_freeform.json",
     "val.json",
     "val_freeform.json",

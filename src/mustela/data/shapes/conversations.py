@@ -24,7 +24,7 @@ from mustela.data.shapes.world import World
 Conversation = list[Round]
 
 FEW_THINGS = 3
-"""Objects at most in the scenes of `locating_few`."""
+"""Objects at most in the scenes of `locating`."""
 
 
 def naming(scene: Scene, world: World, rng: np.random.Generator) -> list[Conversation]:
@@ -47,22 +47,19 @@ def detection(scene: Scene, world: World, rng: np.random.Generator) -> list[Conv
 
 
 def locating(scene: Scene, world: World, rng: np.random.Generator) -> list[Conversation]:
-    """Third stage: a name, its box, for every name in random order; and names, some absent, to say yes or no.
+    """Third stage: names with places, in scenes where there is little to choose from.
 
-    Random order, so that a box can't be had from its place in the list, as in dense detection.
+    Every object with its box; each name with its box, in random order, so that the place in a list doesn't
+    tell it; and names, some absent, to say yes or no.
     """
+    if len(scene.things) > FEW_THINGS:
+        return []
     names = list(dict.fromkeys(describe(thing) for thing in _shuffled(scene, rng)))
     checks: Conversation = []
     for name in names:
         checks.append(ask_presence(scene, world, rng, name, earlier=checks, task="presence_short"))
-    return [[ask_place(scene, world, rng, name, task="ground_short") for name in names], checks]
-
-
-def locating_few(scene: Scene, world: World, rng: np.random.Generator) -> list[Conversation]:
-    """Detection and locating where there is little to choose from: matching names with places starts here."""
-    if len(scene.things) > FEW_THINGS:
-        return []
-    return [*detection(scene, world, rng), *locating(scene, world, rng)]
+    places = [ask_place(scene, world, rng, name, task="ground_short") for name in names]
+    return [*detection(scene, world, rng), places, checks]
 
 
 def mixture(scene: Scene, world: World, rng: np.random.Generator) -> list[Conversation]:

@@ -13,7 +13,6 @@ from mustela.data.shapes.conversations import (
     detection,
     examination,
     locating,
-    locating_few,
     mixture,
     naming,
 )
@@ -28,8 +27,7 @@ SPLIT_FILES: dict[str, dict[str, Maker]] = {
         "train": mixture,
         "train_refer": naming,
         "train_detect": detection,
-        "train_few": locating_few,
-        "train_locate": locating,
+        "train_few": locating,
         "train_freeform": freeform,
     },
     "val": {"val": examination, "val_freeform": freeform},

@@ -1,0 +1,7 @@
+"""Templates, style sheet and script of the pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PAGE = Path(__file__).parent
