@@ -49,7 +49,11 @@ def run(args: argparse.Namespace) -> int:
     from mustela.train import run_stages
 
     result = run_stages(
-        stages, from_scratch=settings.from_scratch, make_examiner=make_examiner, notes=settings.notes
+        stages,
+        from_scratch=settings.from_scratch,
+        stand_in=settings.stand_in,
+        make_examiner=make_examiner,
+        notes=settings.notes,
     )
     if result.signal is not None:
         return 128 + result.signal

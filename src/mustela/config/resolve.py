@@ -26,12 +26,13 @@ class StageSettings:
 class RunSettings:
     """All that was said about a run: its stages in order, the model to build from nothing, and remarks.
 
-    `notes` are messages for the user (renamed flags), each once.
+    `stand_in` describes models and data for a dry run without them. `notes` are messages for the user (renamed flags), each once.
     """
 
     stages: tuple[StageSettings, ...]
     from_scratch: Mapping[str, Any] | None
     notes: tuple[str, ...]
+    stand_in: Mapping[str, Any] | None = None
 
 
 def resolve(words: Sequence[str], fields: Mapping[str, Field]) -> RunSettings:
@@ -49,6 +50,9 @@ def resolve(words: Sequence[str], fields: Mapping[str, Field]) -> RunSettings:
     from_scratch = recipe.pop("from_scratch", None)
     if from_scratch is not None and not isinstance(from_scratch, dict):
         raise ConfigError(f"{line.recipe}: from_scratch is a mapping that describes the model to build.")
+    stand_in = recipe.pop("stand_in", None)
+    if stand_in is not None and not isinstance(stand_in, dict):
+        raise ConfigError(f"{line.recipe}: stand_in is a mapping of what a dry run plans with.")
     where = line.recipe or "recipe"
     flags, notes = _clean(plain, fields, where="--")
     base, base_notes = _clean(recipe, fields, where=f"{where}: ")
@@ -60,7 +64,7 @@ def resolve(words: Sequence[str], fields: Mapping[str, Field]) -> RunSettings:
         own, own_notes = _clean(stage, fields, where=f"{where}: stage {name}: ")
         notes += own_notes
         made.append(StageSettings(name, {**base, **own, **flags}))
-    return RunSettings(tuple(made), from_scratch, tuple(dict.fromkeys((*base_notes, *notes))))
+    return RunSettings(tuple(made), from_scratch, tuple(dict.fromkeys((*base_notes, *notes))), stand_in)
 
 
 def _clean(
@@ -68,7 +72,7 @@ def _clean(
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     for name in values:
         if name not in fields and name not in RENAMED:
-            extra = ("stages", "from_scratch", "extends", "name")
+            extra = ("stages", "from_scratch", "stand_in", "extends", "name")
             raise ConfigError(
                 f"{where}{name} is not a known setting.{nearest(name, [*fields, *RENAMED, *extra])}"
             )

@@ -10,6 +10,8 @@ import torch
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
+    AutoModel,
+    AutoModelForCausalLM,
     AutoModelForImageTextToText,
     PreTrainedConfig,
     PreTrainedTokenizerFast,
@@ -25,7 +27,7 @@ from mustela.model.assembly import classic_config, classic_processor, picture_ma
 from mustela.model.classic import ClassicForConditionalGeneration
 from mustela.model.composing import assemble, load_parts, make_room
 from mustela.model.modeling import MustelaForConditionalGeneration
-from mustela.model.origin import origin_of
+from mustela.model.origin import Origin, origin_of
 from mustela.model.quantisation import Quantisation, loading_options, mark_quantised
 from mustela.model.settings import ClassicSettings, RegionSettings
 from mustela.model.tokens import add_tokens, added_tokens, control_strings, train_tokenizer
@@ -37,7 +39,11 @@ __all__ = [
     "build_classic",
     "build_from_nothing",
     "build_on_base",
+    "build_stand_in",
 ]
+
+# Enough for words, so that texts take about as many tokens as with a real tokenizer.
+_STAND_IN_TOKENS = 8000
 
 
 def build_from_nothing(
@@ -131,6 +137,55 @@ def build_classic(
         mark_quantised(model, lm)
         model.to(device)  # type: ignore[arg-type]
     model.origin = origin_of(model, "classic", language_model, vision_tower, rows=rows)
+    return model, processor
+
+
+def build_stand_in(
+    language_model: Mapping[str, Any],
+    vision_tower: Mapping[str, Any],
+    texts: Iterable[str],
+    *,
+    version: str,
+    regions: RegionSettings,
+    classic: ClassicSettings,
+    dtype: torch.dtype = torch.float32,
+) -> tuple[MustelaForConditionalGeneration, MustelaProcessor]:
+    """Make what `build_classic` makes, from configurations alone: for a plan, not for training.
+
+    The tokenizer is one trained on `texts`; token ids don't fit those of the model that it stands in for.
+
+    Args:
+        language_model: its configuration, with its `model_type`.
+        vision_tower: likewise.
+        texts: what the tokenizer learns from.
+        version: template.
+        regions: the region encoder.
+        classic: the composition.
+        dtype: of all weights.
+    """
+    text_config, vision_config = _config_from(language_model), _config_from(vision_tower)
+    patch = IM_PATCH_TOKEN if classic.use_im_patch_token else None
+    region = REGION_TOKEN if regions.encoder != "none" else None
+    tokens = added_tokens(region=region, patch=patch, marks=picture_marks(classic))
+    template = get_template(version, tokenizer=None)
+    tokenizer = train_tokenizer(
+        texts,
+        vocab_size=min(text_config.vocab_size, _STAND_IN_TOKENS),
+        control_tokens=[*control_strings(template), *tokens],
+        end_token=template.stop_strings[0],
+    )
+    text_config.vocab_size += len(tokens)
+    text_config.pad_token_id = tokenizer.pad_token_id
+    lm = AutoModelForCausalLM.from_config(text_config, dtype=dtype)
+    tower = AutoModel.from_config(vision_config, dtype=dtype)
+    config = classic_config(text_config, vision_config, tokenizer, classic)
+    base = assemble(config, lm, tower, dtype=dtype)
+    size = {"height": classic.image_wh[1], "width": classic.image_wh[0]}
+    image_processor = SiglipImageProcessorPil(do_resize=False, size=size)
+    model, processor = _finish(
+        base, tokenizer, image_processor, version=version, regions=regions, classic=classic
+    )
+    model.origin = Origin("classic", "", "", text_config.vocab_size, probe=())
     return model, processor
 
 

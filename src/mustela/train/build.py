@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from mustela.config import ModelArguments
-from mustela.config.training import TrainingArguments
+from mustela.config.training import StageArguments, TrainingArguments
 from mustela.data.processor import MustelaProcessor
 from mustela.data.templates import get_template
 from mustela.errors import CheckpointError, ConfigError
@@ -64,6 +64,16 @@ def classic_settings(
         image_aspect_ratio=image_aspect_ratio,
         use_im_start_end=arguments.mm_use_im_start_end,
         use_im_patch_token=arguments.mm_use_im_patch_token,
+    )
+
+
+def classic_of(stage: StageArguments) -> ClassicSettings:
+    """Collect the settings of the classic composition of a stage."""
+    data = stage.data
+    return classic_settings(
+        stage.model,
+        image_wh=(data.resized_image_w, data.resized_image_h),
+        image_aspect_ratio=data.image_aspect_ratio,
     )
 
 

@@ -19,6 +19,7 @@ from mustela.model.packaged import resolve_model_path
 from mustela.model.tensor_file import read_tensors
 from mustela.train.adapters import check_continues, saved_settings
 from mustela.train.freezing import plan_freezing
+from mustela.train.stand_in import StandIn
 
 # Settings of the model that belong to a stage and not to the model as it is built.
 _MAY_DIFFER = (
@@ -29,8 +30,15 @@ _EXTRAS = {"tensorboard": "tensorboard"}
 _OPTIMISERS_OF_BITSANDBYTES = ("adamw_bnb", "adamw_8bit", "paged", "lion", "ademamix", "rmsprop_bnb")
 
 
-def check_stages(stages: Sequence[StageArguments], *, from_scratch: bool) -> None:
+def check_stages(
+    stages: Sequence[StageArguments], *, from_scratch: bool, stand_in: StandIn | None = None
+) -> None:
     """Check paths, packages and contradictions of every stage.
+
+    Args:
+        stages: of the run.
+        from_scratch: the model is built from nothing.
+        stand_in: what stands in for weights and data that needn't be there, or None.
 
     Raises:
         ConfigError: settings that contradict each other or are not supported.
@@ -39,7 +47,8 @@ def check_stages(stages: Sequence[StageArguments], *, from_scratch: bool) -> Non
         MissingExtraError: a package that `report_to` needs.
     """
     for stage in stages:
-        check_data_paths(stage.data)
+        if stand_in is None or not stand_in.replaces_data(stage.data):
+            check_data_paths(stage.data)
         check_training(stage.training, data=stage.data)
         check_adapters(stage)
         plan_freezing(
@@ -51,7 +60,8 @@ def check_stages(stages: Sequence[StageArguments], *, from_scratch: bool) -> Non
         raise ConfigError(
             "lora_enable: a model from nothing has nothing that adapters could rest on. Train it whole first."
         )
-    check_model_paths(stages[0].model, from_scratch=from_scratch)
+    if stand_in is None or not stand_in.replaces_model(stages[0].model):
+        check_model_paths(stages[0].model, from_scratch=from_scratch)
     for stage in stages[1:]:
         _same_model(stages[0], stage)
     for before, stage in pairwise(stages):

@@ -15,7 +15,7 @@ from rich.console import Console
 from mustela.config import DataArguments, ModelArguments
 from mustela.config.training import StageArguments, TrainingArguments
 from mustela.model.adapter import is_adapter, read_adapter
-from mustela.train.build import Built, build, classic_settings, go_on
+from mustela.train.build import Built, build, classic_of, go_on
 from mustela.train.data import StageData, load_data, tokenizer_texts
 from mustela.train.environment import environment
 from mustela.train.folder import (
@@ -29,9 +29,11 @@ from mustela.train.folder import (
     trim_log,
     write_json,
 )
+from mustela.train.planning import print_plan
 from mustela.train.preflight import check_stages
 from mustela.train.settings import run_config
-from mustela.train.stage import Examiner, StageRun, describe, train_stage
+from mustela.train.stage import Examiner, StageRun, train_stage
+from mustela.train.stand_in import StandIn
 from mustela.train.stopping import StoppedError
 
 # Makes the examiner of a stage from its arguments and a folder for pictures; None: nothing to ask.
@@ -73,6 +75,7 @@ def run_stages(
     stages: Sequence[StageArguments],
     *,
     from_scratch: Mapping[str, Any] | None = None,
+    stand_in: Mapping[str, Any] | None = None,
     make_examiner: MakeExaminer | None = None,
     console: Console | None = None,
     notes: Sequence[str] = (),
@@ -85,6 +88,7 @@ def run_stages(
     Args:
         stages: arguments of each stage, in order; the first says what model it is.
         from_scratch: description of a model to build from nothing, or None.
+        stand_in: what a dry run plans with where weights or data are missing; see `StandIn`.
         make_examiner: gives each stage its questions for the evaluation during training.
         console: where messages go, from the main process only; stderr when None.
         notes: remarks to print first.
@@ -102,12 +106,14 @@ def run_stages(
     transformers.logging.disable_progress_bar()
     for note in notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
-    check_stages(stages, from_scratch=from_scratch is not None)
+    described = StandIn.read(stand_in) if stand_in is not None else None
+    check_stages(
+        stages, from_scratch=from_scratch is not None, stand_in=described if first.dry_run else None
+    )
     folder = RunFolder(Path(str(first.output_dir)))
     config = run_config(stages, from_scratch=from_scratch)
     if first.dry_run:
-        data = [load_data(stage) for stage in stages]
-        _print_plan(stages, data, from_scratch=from_scratch, console=console)
+        print_plan(stages, from_scratch=from_scratch, stand_in=described, console=console)
         return RunResult(folder, finished=False, trained=False)
     overwrite = first.overwrite_output_dir
     check_run(folder, config, overwrite=overwrite)
@@ -179,14 +185,9 @@ def _start_model(
 def _build_first(
     stages: Sequence[StageArguments], data: Sequence[StageData], *, from_scratch: Mapping[str, Any] | None
 ) -> Built:
-    arguments, settings = stages[0].model, stages[0].data
     return build(
-        arguments,
-        classic=classic_settings(
-            arguments,
-            image_wh=(settings.resized_image_w, settings.resized_image_h),
-            image_aspect_ratio=settings.image_aspect_ratio,
-        ),
+        stages[0].model,
+        classic=classic_of(stages[0]),
         from_scratch=from_scratch,
         texts=tokenizer_texts(data),
         training=stages[0].training,
@@ -241,20 +242,6 @@ def _describe_start(
         if item.table not in shown:
             console.print(item.table, markup=False, highlight=False, soft_wrap=True)
             shown.add(item.table)
-
-
-def _print_plan(
-    stages: Sequence[StageArguments],
-    data: Sequence[StageData],
-    *,
-    from_scratch: Mapping[str, Any] | None,
-    console: Console,
-) -> None:
-    transformers.set_seed(stages[0].training.seed)
-    built = _build_first(stages, data, from_scratch=from_scratch)
-    for stage, item in zip(stages, data, strict=True):
-        for text in (item.table, describe(stage, item, built)):
-            console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _wait(training: TrainingArguments) -> None:

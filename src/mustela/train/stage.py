@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from mustela.config.training import StageArguments, TrainingArguments
-from mustela.constants import IGNORE_INDEX, IM_END_TOKEN, IM_START_TOKEN
+from mustela.constants import IM_END_TOKEN, IM_START_TOKEN
 from mustela.data.collator import Collator
 from mustela.data.processor import MustelaProcessor
 from mustela.errors import ConfigError
@@ -30,11 +30,9 @@ from mustela.train.freezing import (
     apply_freezing,
     freeze_unread,
     learn_new_rows,
-    part_sizes,
     plan_freezing,
 )
 from mustela.train.order import EpochSampler, EpochView, Strategy
-from mustela.train.plan import Lengths, describe_stage, estimate_memory, schedule
 from mustela.train.progress import LogFile, ProgressBar
 from mustela.train.projector import load_projector
 from mustela.train.saving import final_dtype, save_model, save_parts
@@ -42,8 +40,6 @@ from mustela.train.trainer import MustelaTrainer, TrainerSetup
 
 # Asks a model held-out questions: (model, processor, step) -> numbers by name.
 Examiner = Callable[[MustelaForConditionalGeneration, MustelaProcessor, int], Mapping[str, float]]
-
-_SAMPLES_LOOKED_AT = 64
 
 
 @dataclass(frozen=True)
@@ -205,41 +201,6 @@ def _mark_ids(processor: MustelaProcessor) -> dict[str, int]:
     return {
         token: processor.tokenizer.convert_tokens_to_ids(token) for token in (IM_START_TOKEN, IM_END_TOKEN)
     }
-
-
-def describe(stage: StageArguments, data: StageData, built: Built) -> str:
-    """Write the plan of a stage: steps, sequence lengths of a sample of records, parameters, memory."""
-    model, processor = built
-    parts, _ = set_up_learning(model, processor, stage)
-    lengths = _lengths(data, processor, stage.training)
-    text_config: Any = model.config.get_text_config()
-    memory = estimate_memory(
-        model,
-        training=stage.training,
-        tokens=lengths.most,
-        supervised=round(lengths.most * lengths.supervised),
-        hidden_size=text_config.hidden_size,
-        layers=text_config.num_hidden_layers,
-        vocabulary=text_config.vocab_size,
-    )
-    return describe_stage(
-        stage.name,
-        plan=schedule(len(data), stage.training),
-        lengths=lengths,
-        sizes=part_sizes(model, parts=parts),
-        memory=memory,
-        model_max_length=stage.training.model_max_length,
-    )
-
-
-def _lengths(data: StageData, processor: MustelaProcessor, training: TrainingArguments) -> Lengths:
-    dataset = data.training_set(processor, training)
-    count = min(_SAMPLES_LOOKED_AT, len(dataset))
-    samples = [dataset[number * len(dataset) // count] for number in range(count)]
-    return Lengths.of(
-        [int(sample["input_ids"].shape[0]) for sample in samples],
-        [int((sample["labels"] != IGNORE_INDEX).sum()) for sample in samples],
-    )
 
 
 def _sampler(data: StageData, training: TrainingArguments) -> EpochSampler:

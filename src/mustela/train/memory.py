@@ -1,0 +1,204 @@
+"""What a training step takes of a device's memory, found by rehearsing it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.training_args import OptimizerNames
+
+from mustela.config.training import TrainingArguments
+from mustela.train.muon import hidden_matrices
+from mustela.train.packed import PackedLinear
+from mustela.train.rehearsal import Rehearsal
+
+# Numbers of its own that an optimizer keeps for each that learns; those not named keep two, as Adam does.
+_STATES = {"ademamix": 3, "lion": 1, "adagrad": 1, "rmsprop": 1, "sgd": 0}
+# bitsandbytes leaves small tensors in 32 bits, and keeps a constant for each block of the others.
+_SMALLEST_IN_8_BITS = 4096
+_BLOCK = 256
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Estimated bytes on one device, at the moment of a step when they are most.
+
+    Attributes:
+        weights: as they are stored.
+        gradients: of all that learns.
+        optimizer: its state.
+        activations: what else lives: values kept for the backward pass, and copies of weights in half precision.
+        sharded: by the number of devices that weights, gradients and states are spread over, the bytes on each.
+    """
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    sharded: Mapping[int, int]
+
+    @property
+    def total(self) -> int:
+        """All together."""
+        return self.weights + self.gradients + self.optimizer + self.activations
+
+
+def estimate_memory(
+    model: nn.Module, batch: Mapping[str, Tensor], *, training: TrainingArguments, rehearsal: Rehearsal
+) -> Memory:
+    """Take a model through a training step without numbers and count what lives at the worst moment.
+
+    Two passes are rehearsed where gradients are accumulated: the second one's values live beside the first
+    one's gradients. Neither the numbers of a card's own libraries (about 1 GiB) are counted, nor what loading
+    a model takes.
+
+    Args:
+        model: with fake numbers, and with what learns set.
+        batch: one device's, with fake floating-point numbers.
+        training: precision, checkpointing, accumulation, optimizer.
+        rehearsal: active.
+    """
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    weights, gradients = stored_bytes(model), sum(_bytes(parameter) for parameter in learning)
+    state = optimizer_bytes(model, training)
+    at_step = gradients + _step_bytes(learning, training)
+    most = max(_rehearse(model, batch, training=training, rehearsal=rehearsal), at_step)
+    inside = most
+    if training.bf16 or training.fp16:
+        # Sharded weights are gathered in half precision, so that no copies in half precision are needed.
+        with _halved(model, _half(training)):
+            inside = _rehearse(model, batch, training=training, rehearsal=rehearsal) + gradients // 2
+    values = max(inside - gradients, 0)
+    gathered = _gathered_bytes(model, training)
+    return Memory(
+        weights,
+        gradients,
+        state,
+        most - gradients,
+        {
+            devices: (weights + gradients + state) // devices + gathered + values
+            for devices in (2, 4, 8)
+        },
+    )
+
+
+def stored_bytes(model: nn.Module) -> int:
+    """Count the bytes of a model's weights and buffers, packed ones as packed."""
+    packed = {id(module.weight): module.stored_bytes for module in model.modules() if isinstance(module, PackedLinear)}
+    return sum(packed.get(id(each), _bytes(each)) for each in (*model.parameters(), *model.buffers()))
+
+
+def optimizer_bytes(model: nn.Module, training: TrainingArguments) -> int:
+    """Count the bytes of the optimizer's state."""
+    name = OptimizerNames(training.optim).value
+    matrices = hidden_matrices(model) if training.muon else set()
+    return sum(
+        _state_bytes(parameter, name, by_muon=id(parameter) in matrices)
+        for parameter in model.parameters()
+        if parameter.requires_grad
+    )
+
+
+def _state_bytes(parameter: Tensor, optimizer: str, *, by_muon: bool) -> int:
+    count = parameter.numel()
+    if by_muon:
+        return _bytes(parameter)
+    if "adafactor" in optimizer:
+        kept = sum(parameter.shape[-2:]) * (count // max(parameter.shape[-1] * parameter.shape[-2], 1)) if parameter.ndim > 1 else count
+        return kept * 4
+    states = next((number for kind, number in _STATES.items() if kind in optimizer), 2)
+    if "8bit" in optimizer or optimizer == "adamw_bnb_8bit":
+        small = count < _SMALLEST_IN_8_BITS
+        return states * (count * 4 if small else count + 4 * -(-count // _BLOCK))
+    return states * _bytes(parameter)
+
+
+def _step_bytes(learning: list[nn.Parameter], training: TrainingArguments) -> int:
+    """Count what the optimizer makes while it steps: a number for each that learns, where it takes them at once."""
+    if not learning:
+        return 0
+    optimizer = OptimizerNames(training.optim).value
+    at_once = training.device.type != "cpu" and optimizer == "adamw_torch" and not training.muon
+    if at_once:
+        return sum(_bytes(parameter) for parameter in learning)
+    fused = "fused" in optimizer or "8bit" in optimizer
+    return 0 if fused else 2 * max(_bytes(parameter) for parameter in learning)
+
+
+def _rehearse(
+    model: nn.Module, batch: Mapping[str, Tensor], *, training: TrainingArguments, rehearsal: Rehearsal
+) -> int:
+    """Return the most bytes beside weights and states during the passes of a step."""
+    half = _half(training)
+    passes = 2 if training.gradient_accumulation_steps > 1 else 1
+    items = int((batch["labels"] != -100).sum())
+    model.train()
+    checkpointed: Any = model
+    if training.activation_checkpointing:
+        options = training.activation_checkpointing_kwargs
+        checkpointed.gradient_checkpointing_enable(options)
+    before = rehearsal.now
+    rehearsal.restart()
+    for _ in range(passes):
+        with nullcontext() if half is None else torch.autocast("cpu", dtype=half):
+            loss = model(**batch, num_items_in_batch=items).loss
+        loss.backward()
+        del loss
+    model.zero_grad(set_to_none=True)
+    if training.activation_checkpointing:
+        checkpointed.gradient_checkpointing_disable()
+    return rehearsal.peak - before
+
+
+def _half(training: TrainingArguments) -> torch.dtype | None:
+    if training.bf16:
+        return torch.bfloat16
+    return torch.float16 if training.fp16 else None
+
+
+@contextmanager
+def _halved(model: nn.Module, dtype: torch.dtype | None) -> Iterator[None]:
+    """Give a model weights in half precision for a while."""
+    kept: list[tuple[nn.Module, str, nn.Parameter]] = []
+    made: dict[int, nn.Parameter] = {}
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None and parameter.is_floating_point():
+                kept.append((module, name, parameter))
+                if id(parameter) not in made:
+                    made[id(parameter)] = nn.Parameter(parameter.detach().to(dtype), parameter.requires_grad)
+    for module, name, parameter in kept:
+        module._parameters[name] = made[id(parameter)]
+    try:
+        yield
+    finally:
+        for module, name, parameter in kept:
+            module._parameters[name] = parameter
+
+
+def _gathered_bytes(model: Any, training: TrainingArguments) -> int:
+    """Count what a device holds of the other devices' weights at once.
+
+    That is all that lies in no layer of the language model, with its gradients, and two layers (the one that
+    runs and the next), with the gradients of one.
+    """
+    layers = model.base.get_decoder().layers
+    width = 2 if training.bf16 or training.fp16 else 4
+    inside = {id(parameter) for parameter in layers.parameters()}
+    outside = [parameter for parameter in model.parameters() if id(parameter) not in inside]
+    layer = list(layers[0].parameters())
+    return width * (_numbers(outside) + 2 * _numbers(layer)) + 4 * (
+        sum(parameter.numel() for parameter in [*outside, *layer] if parameter.requires_grad)
+    )
+
+
+def _numbers(parameters: list[nn.Parameter]) -> int:
+    return sum(parameter.numel() for parameter in parameters)
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
