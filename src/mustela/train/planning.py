@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import transformers
@@ -117,6 +119,9 @@ def _describe(
 ) -> str:
     model, processor = built
     training = stage.training
+    projector = stage.model.pretrain_mm_mlp_adapter
+    if stand_in is not None and projector is not None and not Path(projector).is_file():
+        stage = replace(stage, model=replace(stage.model, pretrain_mm_mlp_adapter=None))
     samples = _samples(stage, data, processor, stand_in)
     lengths = [int(sample["input_ids"].shape[0]) for sample in samples]
     supervised = [int((sample["labels"] != IGNORE_INDEX).sum()) for sample in samples]

@@ -51,6 +51,8 @@ def check_stages(
             check_data_paths(stage.data)
         check_training(stage.training, data=stage.data)
         check_adapters(stage)
+        if stand_in is None or not stand_in.replaces_model(stages[0].model):
+            check_adapter_packages(stage)
         plan_freezing(
             stage.model,
             freeze_mm_mlp_adapter=stage.training.freeze_mm_mlp_adapter,
@@ -133,11 +135,22 @@ def check_training(training: TrainingArguments, *, data: DataArguments) -> None:
             raise ConfigError(f"--report_to {service}: the package is not installed; pip install {service}")
 
 
-def check_adapters(stage: StageArguments) -> None:
-    """Make sure that the settings of adapters and quantisation go together, and that packages are there."""
+def check_adapter_packages(stage: StageArguments) -> None:
+    """Make sure that what adapters, quantisation and the optimizer need is installed and there."""
     training = stage.training
-    if any(word in OptimizerNames(training.optim).value for word in _OPTIMISERS_OF_BITSANDBYTES):
+    optimizer = OptimizerNames(training.optim).value
+    if training.bits in (4, 8) or any(word in optimizer for word in _OPTIMISERS_OF_BITSANDBYTES):
         require("bitsandbytes", extra="quantization")
+    if training.lora_weight_path and not is_adapter(resolve_model_path(training.lora_weight_path)):
+        raise CheckpointError(
+            f"--lora_weight_path {training.lora_weight_path} holds no adapter of mustela: looked for "
+            f"{ADAPTER_FILE}."
+        )
+
+
+def check_adapters(stage: StageArguments) -> None:
+    """Make sure that the settings of adapters and quantisation go together."""
+    training = stage.training
     if not training.lora_enable:
         if training.bits in (4, 8):
             raise ConfigError(
@@ -146,8 +159,6 @@ def check_adapters(stage: StageArguments) -> None:
         if training.lora_weight_path:
             raise ConfigError("lora_weight_path: add --lora_enable to go on with those adapters.")
         return
-    if training.bits in (4, 8):
-        require("bitsandbytes", extra="quantization")
     if stage.model.tune_mm_mlp_adapter:
         raise ConfigError(
             "tune_mm_mlp_adapter trains the projector and the region encoder only, lora_enable adapters as "
@@ -161,11 +172,6 @@ def check_adapters(stage: StageArguments) -> None:
         )
     if training.lora_r < 1:
         raise ConfigError(f"lora_r is {training.lora_r}: the rank of adapters is 1 at least.")
-    if training.lora_weight_path and not is_adapter(resolve_model_path(training.lora_weight_path)):
-        raise CheckpointError(
-            f"--lora_weight_path {training.lora_weight_path} holds no adapter of mustela: looked for "
-            f"{ADAPTER_FILE}."
-        )
 
 
 def check_model_paths(model: ModelArguments, *, from_scratch: bool) -> None:
