@@ -177,6 +177,7 @@ def build_stand_in(
     text_config.vocab_size += len(tokens)
     text_config.pad_token_id = tokenizer.pad_token_id
     lm = AutoModelForCausalLM.from_config(text_config, dtype=dtype)
+    lm.tie_weights()
     tower = AutoModel.from_config(vision_config, dtype=dtype)
     config = classic_config(text_config, vision_config, tokenizer, classic)
     base = assemble(config, lm, tower, dtype=dtype)

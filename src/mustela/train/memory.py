@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from accelerate.utils import convert_outputs_to_fp32
 from torch import Tensor, nn
 from transformers.training_args import OptimizerNames
 
 from mustela.config.training import TrainingArguments
+from mustela.constants import IGNORE_INDEX
 from mustela.train.muon import hidden_matrices
 from mustela.train.packed import PackedLinear
 from mustela.train.rehearsal import Rehearsal
@@ -52,8 +54,7 @@ def estimate_memory(
 ) -> Memory:
     """Take a model through a training step without numbers and count what lives at the worst moment.
 
-    Two passes are rehearsed where gradients are accumulated: the second one's values live beside the first
-    one's gradients. Neither the numbers of a card's own libraries (about 1 GiB) are counted, nor what loading
+    Where gradients are accumulated, a pass's values live beside the gradients of those before. Neither the numbers of a card's own libraries (about 1 GiB) are counted, nor what loading
     a model takes.
 
     Args:
@@ -134,23 +135,25 @@ def _rehearse(
 ) -> int:
     """Return the most bytes beside weights and states during the passes of a step."""
     half = _half(training)
-    passes = 2 if training.gradient_accumulation_steps > 1 else 1
-    items = int((batch["labels"] != -100).sum())
+    items = int((batch["labels"] != IGNORE_INDEX).sum())
     model.train()
     checkpointed: Any = model
     if training.activation_checkpointing:
-        options = training.activation_checkpointing_kwargs
-        checkpointed.gradient_checkpointing_enable(options)
+        checkpointed.activation_checkpointing_enable(training.activation_checkpointing_kwargs)
+    # As accelerate wraps it.
+    forward: Any = model.forward
+    if half is not None:
+        forward = convert_outputs_to_fp32(torch.autocast("cpu", dtype=half)(forward))
     before = rehearsal.now
+    if training.gradient_accumulation_steps > 1:
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.grad = torch.zeros_like(parameter)
     rehearsal.restart()
-    for _ in range(passes):
-        with nullcontext() if half is None else torch.autocast("cpu", dtype=half):
-            loss = model(**batch, num_items_in_batch=items).loss
-        loss.backward()
-        del loss
+    forward(**batch, num_items_in_batch=items).loss.backward()
     model.zero_grad(set_to_none=True)
     if training.activation_checkpointing:
-        checkpointed.gradient_checkpointing_disable()
+        checkpointed.activation_checkpointing_disable()
     return rehearsal.peak - before
 
 

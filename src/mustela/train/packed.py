@@ -17,16 +17,23 @@ _OUTER_BLOCK = 256
 
 
 class _Unpacked(torch.autograd.Function):
-    """A product with weights that are unpacked for it, and again for the gradient."""
+    """A product with weights that are unpacked for it, and again for the gradient.
+
+    Layers of 8 bits multiply as they are, in whole numbers that are scaled afterwards.
+    """
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, bits: int) -> Tensor:
         ctx.weight = weight
-        return functional.linear(inputs, _unpack(weight, inputs))
+        if bits == 4:
+            return functional.linear(inputs, _unpack(weight, inputs))
+        _rounded = torch.empty_like(inputs, dtype=torch.float32).to(torch.float32)
+        whole = functional.linear(_rounded, _unpack(weight, _rounded))
+        return whole.to(inputs.dtype, copy=True)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0] @ _unpack(ctx.weight, gradients[0]), None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return gradients[0] @ _unpack(ctx.weight, gradients[0]), None, None
 
 
 def _unpack(weight: Tensor, like: Tensor) -> Tensor:
@@ -45,13 +52,14 @@ class PackedLinear(nn.Linear):
         packed = rehearsal.adopt(torch.empty(self.out_features, self.in_features, dtype=torch.uint8, device="meta"))
         self.weight = nn.Parameter(packed, requires_grad=False)
         self.bias = layer.bias
+        self.bits = quantisation.bits
         self.compute_dtype = quantisation.compute_dtype
         self.stored_bytes = _stored(packed.numel(), self.out_features, quantisation)
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the product, in the numbers of the inputs."""
         inputs = input.to(self.compute_dtype)
-        made: Tensor = _Unpacked.apply(inputs, self.weight)  # type: ignore[no-untyped-call]
+        made: Tensor = _Unpacked.apply(inputs, self.weight, self.bits)  # type: ignore[no-untyped-call]
         if self.bias is not None:
             made = made + self.bias.to(made.dtype)
         return made.to(input.dtype)

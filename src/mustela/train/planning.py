@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import transformers
-from rich.console import Console
 from torch import Tensor
+from transformers import initialization
 
 from mustela.config.training import StageArguments
 from mustela.constants import IGNORE_INDEX
@@ -26,7 +26,7 @@ from mustela.train.build import (
 )
 from mustela.train.data import StageData, load_data, tokenizer_texts
 from mustela.train.freezing import part_sizes
-from mustela.train.memory import estimate_memory
+from mustela.train.memory import Memory, estimate_memory
 from mustela.train.packed import adopt_model, pack
 from mustela.train.plan import Lengths, describe_stage, schedule
 from mustela.train.rehearsal import Rehearsal
@@ -36,18 +36,27 @@ from mustela.train.stand_in import StandIn
 _SAMPLES_LOOKED_AT = 64
 
 
-def print_plan(
+@dataclass(frozen=True)
+class StagePlan:
+    """What a stage would do: as text, and the memory of a device."""
+
+    text: str
+    memory: Memory
+
+
+def plan_stages(
     stages: Sequence[StageArguments],
     *,
-    from_scratch: Mapping[str, Any] | None,
-    stand_in: StandIn | None,
-    console: Console,
-) -> None:
-    """Print the plan of every stage: mixture, steps, lengths, what learns, memory."""
+    from_scratch: Mapping[str, Any] | None = None,
+    stand_in: StandIn | None = None,
+) -> list[StagePlan]:
+    """Plan every stage: mixture, steps, lengths, what learns, memory.
 
-    def tell(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-
+    Args:
+        stages: of the run, checked.
+        from_scratch: description of a model to build from nothing, or None.
+        stand_in: what is planned with where weights or data are missing, or None.
+    """
     data = [
         None if stand_in is not None and stand_in.replaces_data(stage.data) else load_data(stage)
         for stage in stages
@@ -57,14 +66,18 @@ def print_plan(
     built, notes = _build(
         stages[0], [item for item in data if item is not None], from_scratch, stand_in, rehearsal
     )
-    for note in notes:
-        tell(note)
+    made = []
     for stage, item in zip(stages, data, strict=True):
         if item is not None:
-            tell(item.table)
+            notes.append(item.table)
         else:
-            tell(f"Not all data files are here: {_files(stage)}. The sizes are those that the recipe expects.")
-        tell(_describe(stage, item, built, stand_in, rehearsal))
+            notes.append(
+                f"Not all data files are here: {_files(stage)}. The sizes are those that the recipe expects."
+            )
+        text, memory = _describe(stage, item, built, stand_in, rehearsal)
+        made.append(StagePlan("\n".join([*notes, text]), memory))
+        notes = []
+    return made
 
 
 def _files(stage: StageArguments) -> str:
@@ -83,7 +96,8 @@ def _build(
     quantisation = quantisation_of(training)
     classic = classic_of(stage)
     if from_scratch is None and stand_in is not None and stand_in.replaces_model(stage.model):
-        with rehearsal:
+        # There are no numbers to draw.
+        with rehearsal, initialization.no_init_weights():
             built = build_stand_in(
                 stand_in.language_model,
                 stand_in.vision_tower,
@@ -116,7 +130,7 @@ def _describe(
     built: Built,
     stand_in: StandIn | None,
     rehearsal: Rehearsal,
-) -> str:
+) -> tuple[str, Memory]:
     model, processor = built
     training = stage.training
     projector = stage.model.pretrain_mm_mlp_adapter
@@ -139,7 +153,7 @@ def _describe(
     if processes == 1 and stand_in is not None:
         processes = stand_in.devices
     count = len(data) if data is not None else stand_in.samples_of(stage.name) if stand_in is not None else 0
-    return describe_stage(
+    text = describe_stage(
         stage.name,
         plan=schedule(count, training, processes=processes),
         lengths=Lengths.of(lengths, supervised),
@@ -147,6 +161,7 @@ def _describe(
         memory=memory,
         model_max_length=training.model_max_length,
     )
+    return text, memory
 
 
 def _samples(

@@ -29,7 +29,7 @@ from mustela.train.folder import (
     trim_log,
     write_json,
 )
-from mustela.train.planning import print_plan
+from mustela.train.planning import plan_stages
 from mustela.train.preflight import check_stages
 from mustela.train.settings import run_config
 from mustela.train.stage import Examiner, StageRun, train_stage
@@ -113,7 +113,8 @@ def run_stages(
     folder = RunFolder(Path(str(first.output_dir)))
     config = run_config(stages, from_scratch=from_scratch)
     if first.dry_run:
-        print_plan(stages, from_scratch=from_scratch, stand_in=described, console=console)
+        for plan in plan_stages(stages, from_scratch=from_scratch, stand_in=described):
+            console.print(plan.text, markup=False, highlight=False, soft_wrap=True)
         return RunResult(folder, finished=False, trained=False)
     overwrite = first.overwrite_output_dir
     check_run(folder, config, overwrite=overwrite)
