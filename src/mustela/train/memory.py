@@ -68,28 +68,26 @@ def estimate_memory(
     state = optimizer_bytes(model, training)
     at_step = gradients + _step_bytes(learning, training)
     most = max(_rehearse(model, batch, training=training, rehearsal=rehearsal), at_step)
-    inside = most
-    if training.bf16 or training.fp16:
-        # Sharded weights are gathered in half precision, so that no copies in half precision are needed.
-        with _halved(model, _half(training)):
-            inside = _rehearse(model, batch, training=training, rehearsal=rehearsal) + gradients // 2
-    values = max(inside - gradients, 0)
+    # Sharded weights are gathered in the numbers that are calculated with, and gradients leave at once.
+    with _weights_as(model, _half(training)), _dropped_gradients(model):
+        values = _rehearse(model, batch, training=training, rehearsal=rehearsal, accumulated=False)
     gathered = _gathered_bytes(model, training)
     return Memory(
         weights,
         gradients,
         state,
         most - gradients,
-        {
-            devices: (weights + gradients + state) // devices + gathered + values
-            for devices in (2, 4, 8)
-        },
+        {devices: (weights + gradients + state) // devices + gathered + values for devices in (2, 4, 8)},
     )
 
 
 def stored_bytes(model: nn.Module) -> int:
     """Count the bytes of a model's weights and buffers, packed ones as packed."""
-    packed = {id(module.weight): module.stored_bytes for module in model.modules() if isinstance(module, PackedLinear)}
+    packed = {
+        id(module.weight): module.stored_bytes
+        for module in model.modules()
+        if isinstance(module, PackedLinear)
+    }
     return sum(packed.get(id(each), _bytes(each)) for each in (*model.parameters(), *model.buffers()))
 
 
@@ -109,10 +107,14 @@ def _state_bytes(parameter: Tensor, optimizer: str, *, by_muon: bool) -> int:
     if by_muon:
         return _bytes(parameter)
     if "adafactor" in optimizer:
-        kept = sum(parameter.shape[-2:]) * (count // max(parameter.shape[-1] * parameter.shape[-2], 1)) if parameter.ndim > 1 else count
+        kept = (
+            sum(parameter.shape[-2:]) * (count // max(parameter.shape[-1] * parameter.shape[-2], 1))
+            if parameter.ndim > 1
+            else count
+        )
         return kept * 4
     states = next((number for kind, number in _STATES.items() if kind in optimizer), 2)
-    if "8bit" in optimizer or optimizer == "adamw_bnb_8bit":
+    if "8bit" in optimizer:
         small = count < _SMALLEST_IN_8_BITS
         return states * (count * 4 if small else count + 4 * -(-count // _BLOCK))
     return states * _bytes(parameter)
@@ -131,9 +133,14 @@ def _step_bytes(learning: list[nn.Parameter], training: TrainingArguments) -> in
 
 
 def _rehearse(
-    model: nn.Module, batch: Mapping[str, Tensor], *, training: TrainingArguments, rehearsal: Rehearsal
+    model: nn.Module,
+    batch: Mapping[str, Tensor],
+    *,
+    training: TrainingArguments,
+    rehearsal: Rehearsal,
+    accumulated: bool = True,
 ) -> int:
-    """Return the most bytes beside weights and states during the passes of a step."""
+    """Return the most bytes beside weights and states during a pass, with gradients of those before it."""
     half = _half(training)
     items = int((batch["labels"] != IGNORE_INDEX).sum())
     model.train()
@@ -145,7 +152,7 @@ def _rehearse(
     if half is not None:
         forward = convert_outputs_to_fp32(torch.autocast("cpu", dtype=half)(forward))
     before = rehearsal.now
-    if training.gradient_accumulation_steps > 1:
+    if accumulated and training.gradient_accumulation_steps > 1:
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.grad = torch.zeros_like(parameter)
@@ -164,13 +171,32 @@ def _half(training: TrainingArguments) -> torch.dtype | None:
 
 
 @contextmanager
-def _halved(model: nn.Module, dtype: torch.dtype | None) -> Iterator[None]:
-    """Give a model weights in half precision for a while."""
+def _dropped_gradients(model: nn.Module) -> Iterator[None]:
+    """Let go of each gradient as soon as it is there."""
+
+    def drop(parameter: Tensor) -> None:
+        parameter.grad = None
+
+    hooks = [
+        parameter.register_post_accumulate_grad_hook(drop)
+        for parameter in model.parameters()
+        if parameter.requires_grad
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
+def _weights_as(model: nn.Module, dtype: torch.dtype | None) -> Iterator[None]:
+    """Give a model weights of another type for a while; None leaves them."""
     kept: list[tuple[nn.Module, str, nn.Parameter]] = []
     made: dict[int, nn.Parameter] = {}
     for module in model.modules():
         for name, parameter in module._parameters.items():
-            if parameter is not None and parameter.is_floating_point():
+            if dtype is not None and parameter is not None and parameter.is_floating_point():
                 kept.append((module, name, parameter))
                 if id(parameter) not in made:
                     made[id(parameter)] = nn.Parameter(parameter.detach().to(dtype), parameter.requires_grad)

@@ -27,9 +27,9 @@ class _Unpacked(torch.autograd.Function):
         ctx.weight = weight
         if bits == 4:
             return functional.linear(inputs, _unpack(weight, inputs))
-        _rounded = torch.empty_like(inputs, dtype=torch.float32).to(torch.float32)
-        whole = functional.linear(_rounded, _unpack(weight, _rounded))
-        return whole.to(inputs.dtype, copy=True)
+        rounded = torch.empty_like(inputs, dtype=torch.int8)
+        whole = rounded.new_empty((*inputs.shape[:-1], weight.shape[0]), dtype=torch.int32)
+        return whole.to(inputs.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
@@ -49,7 +49,9 @@ class PackedLinear(nn.Linear):
     def __init__(self, layer: nn.Linear, quantisation: Quantisation, rehearsal: Rehearsal) -> None:
         nn.Module.__init__(self)
         self.in_features, self.out_features = layer.in_features, layer.out_features
-        packed = rehearsal.adopt(torch.empty(self.out_features, self.in_features, dtype=torch.uint8, device="meta"))
+        packed = rehearsal.adopt(
+            torch.empty(self.out_features, self.in_features, dtype=torch.uint8, device="meta")
+        )
         self.weight = nn.Parameter(packed, requires_grad=False)
         self.bias = layer.bias
         self.bits = quantisation.bits

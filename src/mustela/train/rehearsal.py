@@ -80,7 +80,9 @@ class Rehearsal(TorchDispatchMode):
                 return made
             del made
         made = func(*args, **kwargs)
-        return tree_map_only(Tensor, lambda each: self.adopt(each) if each.is_floating_point() else each, made)
+        return tree_map_only(
+            Tensor, lambda each: self.adopt(each) if each.is_floating_point() else each, made
+        )
 
     def _faked(self, value: Any) -> Any:
         return self.adopt(value) if isinstance(value, Tensor) and not isinstance(value, FakeTensor) else value

@@ -107,9 +107,7 @@ def run_stages(
     for note in notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     described = StandIn.read(stand_in) if stand_in is not None else None
-    check_stages(
-        stages, from_scratch=from_scratch is not None, stand_in=described if first.dry_run else None
-    )
+    check_stages(stages, from_scratch=from_scratch is not None, stand_in=described if first.dry_run else None)
     folder = RunFolder(Path(str(first.output_dir)))
     config = run_config(stages, from_scratch=from_scratch)
     if first.dry_run:
