@@ -61,6 +61,28 @@ def test_broken_extra_keeps_the_reason_of_its_failure(
     assert "\n" not in message
 
 
+OPTIONAL = ("flash_attn", "deepspeed", "bitsandbytes", "gradio", "tensorboard")
+
+
+def test_without_optional_packages_everything_imports_and_every_help_works(tmp_path: Path) -> None:
+    for name in OPTIONAL:
+        (tmp_path / f"{name}.py").write_text('raise ImportError("undefined symbol")\n')
+    program = (
+        f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n"
+        "import mustela\n"
+        "[getattr(mustela, name) for name in mustela.__all__]\n"
+        "from mustela.cli.main import COMMANDS, main\n"
+        "import torch, mustela.train\n"
+        "for command in COMMANDS:\n"
+        "    try:\n        main([command.__name__.rpartition('.')[2].replace('_', '-'), '--help'])\n"
+        "    except SystemExit as end:\n        assert not end.code, command\n"
+        "print('cuda', torch.cuda.is_initialized())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("cuda False\n")
+
+
 def test_require_returns_the_module() -> None:
     assert require("json", extra="dev").dumps([1]) == "[1]"
 

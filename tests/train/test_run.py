@@ -247,6 +247,16 @@ def test_digits_can_weigh_less(runs, scratch, shapes):
     assert runs.losses("weighted")[0][2] < runs.losses("even")[0][2]
 
 
+def test_another_template_than_the_model_s_own_is_told(runs, scratch, caplog):
+    runs("first", scratch, ["--max_steps", 1])
+    further = {name: value for name, value in scratch.items() if name not in ("from_scratch", "version")}
+    further |= {"model_name_or_path": str(runs.root / "first"), "max_steps": 1}
+    for version, told in (("chatml", False), ("v1", True)):
+        caplog.clear()
+        runs(version, {**further, "version": version})
+        assert ("template chatml and goes on with v1" in caplog.text) is told
+
+
 def test_a_model_can_be_trained_further_with_its_own_template(runs, scratch):
     runs("first", scratch, ["--max_steps", 1])
     recipe = {name: value for name, value in scratch.items() if name not in ("from_scratch", "version")}
@@ -285,3 +295,15 @@ def test_the_original_script_runs_as_it_is(runs, parts_on_disk, shapes, tmp_path
 
     settings = resolve([*line.split(), "--fsdp", "full_shard auto_wrap", "--use_cpu"], all_fields())
     assert run_stages(build_arguments(settings)).finished
+
+
+def test_an_attention_backend_that_can_not_be_imported_says_why(runs, classic, tmp_path, monkeypatch):
+    (tmp_path / "flash_attn.py").write_text('raise ImportError("undefined symbol: example")\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingExtraError) as caught:
+        runs("run", classic, ["--attn_implementation", "flash_attention_2"])
+    message = str(caught.value)
+    for words in ("flash_attn", "pip install flash-attn", "undefined symbol: example"):
+        assert words in message
+    assert "\n" not in message
+    assert not (runs.root / "run").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from mustela.model.loading import is_mustela_model, load_model
 from mustela.model.merging import merge
 from mustela.model.packaged import packaged_models, resolve_model_path
 from mustela.model.quantisation import Quantisation
+
+logger = logging.getLogger(__name__)
 
 Built = tuple[MustelaForConditionalGeneration, MustelaProcessor]
 
@@ -167,7 +170,15 @@ def go_on(name: str | Path, training: TrainingArguments, *, version: str = "auto
     if merged:
         merge(model)
     if version != "auto":
-        processor = processor.with_template(get_template(version, tokenizer=processor.tokenizer))
+        before, chosen = processor.template, get_template(version, tokenizer=processor.tokenizer)
+        if chosen.layout != before.layout:
+            logger.warning(
+                "%s was trained with the template %s and goes on with %s (--version): its prompts change.",
+                name,
+                before.name,
+                chosen.name,
+            )
+        processor = processor.with_template(chosen)
     return model, processor
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,7 +13,7 @@ from transformers.training_args import OptimizerNames
 
 from mustela.config import DataArguments, ModelArguments
 from mustela.config.training import StageArguments, TrainingArguments
-from mustela.errors import CheckpointError, ConfigError, RecordError, require
+from mustela.errors import CheckpointError, ConfigError, MissingExtraError, RecordError, require
 from mustela.model.adapter import ADAPTER_FILE, is_adapter
 from mustela.model.origin import looks_local
 from mustela.model.packaged import resolve_model_path
@@ -26,6 +27,8 @@ _MAY_DIFFER = (
     "freeze_backbone", "freeze_region_encoder", "freeze_vision_tower", "no_coor", "pretrain_mm_mlp_adapter",
     "save_vision_tower", "tune_mm_mlp_adapter",
 )  # fmt: skip
+# The end of a back-end's name, and what it is imported from.
+_ATTENTION_PACKAGES = {"flash_attention_2": "flash_attn", "flash_attention_3": "flash_attn_interface"}
 _EXTRAS = {"tensorboard": "tensorboard"}
 _OPTIMISERS_OF_BITSANDBYTES = ("adamw_bnb", "adamw_8bit", "paged", "lion", "ademamix", "rmsprop_bnb")
 
@@ -53,6 +56,7 @@ def check_stages(
         check_adapters(stage)
         if stand_in is None or not stand_in.replaces_model(stages[0].model):
             check_adapter_packages(stage)
+        check_attention(stage.model)
         plan_freezing(
             stage.model,
             freeze_mm_mlp_adapter=stage.training.freeze_mm_mlp_adapter,
@@ -133,6 +137,27 @@ def check_training(training: TrainingArguments, *, data: DataArguments) -> None:
             require(service, extra=_EXTRAS[service])
         elif importlib.util.find_spec(service) is None:
             raise ConfigError(f"--report_to {service}: the package is not installed; pip install {service}")
+
+
+def check_attention(model: ModelArguments) -> None:
+    """Make sure that the package of an attention back-end can be imported.
+
+    Raises:
+        MissingExtraError: it can't; with the reason.
+    """
+    wanted = model.attn_implementation or ""
+    package = next((name for kind, name in _ATTENTION_PACKAGES.items() if wanted.endswith(kind)), None)
+    if package is None:
+        return
+    try:
+        importlib.import_module(package)
+    except ImportError as error:
+        reason = " ".join(str(error).split())
+        raise MissingExtraError(
+            f"--attn_implementation {wanted} needs the package {package}, which can't be imported; it is built "
+            f"for one version of torch, so no extra of mustela has it: pip install flash-attn, or leave out "
+            f"--attn_implementation (the import said: {type(error).__name__}: {reason})"
+        ) from error
 
 
 def check_adapter_packages(stage: StageArguments) -> None:
