@@ -26,7 +26,8 @@ class StageSettings:
 class RunSettings:
     """All that was said about a run: its stages in order, the model to build from nothing, and remarks.
 
-    `stand_in` describes models and data for a dry run without them. `notes` are messages for the user (renamed flags), each once.
+    `stand_in` describes models and data for a dry run without them. `notes` are messages for the user
+    (renamed flags), each once.
     """
 
     stages: tuple[StageSettings, ...]

@@ -33,8 +33,9 @@ class Memory:
         weights: as they are stored.
         gradients: of all that learns.
         optimizer: its state.
-        activations: what else lives: values kept for the backward pass, and copies of weights in half precision.
-        sharded: by the number of devices that weights, gradients and states are spread over, the bytes on each.
+        activations: what else lives: values kept for the backward pass, copies of weights in half precision.
+        sharded: bytes on each device by the number of devices that weights, gradients and states are spread
+            over.
     """
 
     weights: int
@@ -54,8 +55,8 @@ def estimate_memory(
 ) -> Memory:
     """Take a model through a training step without numbers and count what lives at the worst moment.
 
-    Where gradients are accumulated, a pass's values live beside the gradients of those before. Neither the numbers of a card's own libraries (about 1 GiB) are counted, nor what loading
-    a model takes.
+    Where gradients are accumulated, a pass's values live beside the gradients of those before. Neither the
+    memory of a card's own libraries (about 1 GiB) is counted, nor what loading a model takes.
 
     Args:
         model: with fake numbers, and with what learns set.
@@ -121,7 +122,7 @@ def _state_bytes(parameter: Tensor, optimizer: str, *, by_muon: bool) -> int:
 
 
 def _step_bytes(learning: list[nn.Parameter], training: TrainingArguments) -> int:
-    """Count what the optimizer makes while it steps: a number for each that learns, where it takes them at once."""
+    """Count what the optimizer makes while it steps: as much as the gradients, where it takes all at once."""
     if not learning:
         return 0
     optimizer = OptimizerNames(training.optim).value

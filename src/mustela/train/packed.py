@@ -61,7 +61,7 @@ class PackedLinear(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         """Return the product, in the numbers of the inputs."""
         inputs = input.to(self.compute_dtype)
-        made: Tensor = _Unpacked.apply(inputs, self.weight, self.bits)  # type: ignore[no-untyped-call]
+        made: Tensor = _Unpacked.apply(inputs, self.weight, self.bits)
         if self.bias is not None:
             made = made + self.bias.to(made.dtype)
         return made.to(input.dtype)
@@ -86,7 +86,7 @@ def adopt_model(model: nn.Module, quantisation: Quantisation | None, rehearsal: 
     """Replace all numbers of a model by fake ones, and quantised layers by packed ones, in place."""
     for name, module in list(model.named_modules()):
         if type(module).__name__ in ("Linear4bit", "Linear8bitLt") and quantisation is not None:
-            model.set_submodule(name, PackedLinear(module, quantisation, rehearsal))  # type: ignore[arg-type]
+            model.set_submodule(name, PackedLinear(module, quantisation, rehearsal))
     made: dict[int, Tensor] = {}
     for module in model.modules():
         if isinstance(module, PackedLinear):

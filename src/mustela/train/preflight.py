@@ -154,9 +154,9 @@ def check_attention(model: ModelArguments) -> None:
     except ImportError as error:
         reason = " ".join(str(error).split())
         raise MissingExtraError(
-            f"--attn_implementation {wanted} needs the package {package}, which can't be imported; it is built "
-            f"for one version of torch, so no extra of mustela has it: pip install flash-attn, or leave out "
-            f"--attn_implementation (the import said: {type(error).__name__}: {reason})"
+            f"--attn_implementation {wanted} needs the package {package}, which can't be imported. It is "
+            "built for one version of torch, so that no extra of mustela has it: pip install flash-attn, or "
+            f"leave out --attn_implementation (the import said: {type(error).__name__}: {reason})"
         ) from error
 
 
