@@ -45,10 +45,44 @@ from mustela.train.records import Files, open_files
 PICTURES, SIZE_WH, SIDE, POINTS = 1000, (640, 480), 336, 512
 WORKERS, BATCH, SEED, TIMED = 4, 32, 0, 400
 MEGABYTE = 1e6
-WORDS = (
-    "a small red car near the old wooden door with two children who look at black dogs under green trees and "
-    "an open window while one man in white reads something on his long way home"
-).split()
+WORDS = [
+    "a",
+    "small",
+    "red",
+    "car",
+    "near",
+    "the",
+    "old",
+    "wooden",
+    "door",
+    "with",
+    "two",
+    "children",
+    "who",
+    "look",
+    "at",
+    "black",
+    "dogs",
+    "under",
+    "green",
+    "trees",
+    "and",
+    "an",
+    "open",
+    "window",
+    "while",
+    "one",
+    "man",
+    "in",
+    "white",
+    "reads",
+    "something",
+    "on",
+    "his",
+    "long",
+    "way",
+    "home",
+]
 
 
 def records(count: int) -> Iterator[dict[str, Any]]:

@@ -116,7 +116,11 @@ def place_box(
     if x2 < x1 or y2 < y1:
         side = "x2 < x1" if x2 < x1 else "y2 < y1"
         log.refuse(
-            "box.swapped", f"box {_show(given)} has {side}.", _xyxy_hint(corners, frame), turn=turn, field=field
+            "box.swapped",
+            f"box {_show(given)} has {side}.",
+            _xyxy_hint(corners, frame),
+            turn=turn,
+            field=field,
         )
         return None
     if x1 == x2 or y1 == y2:

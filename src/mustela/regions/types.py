@@ -17,7 +17,16 @@ import numpy.typing as npt
 from mustela.constants import POINT_RADIUS
 from mustela.errors import RegionError
 from mustela.regions import raster as fill
-from mustela.regions.checks import LARGEST_COORDINATE, XY, XYXY, bounds, number, outside, set_fields, short, vertices
+from mustela.regions.checks import (
+    XY,
+    XYXY,
+    bounds,
+    number,
+    outside,
+    set_fields,
+    short,
+    vertices,
+)
 from mustela.regions.mask import Mask
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
