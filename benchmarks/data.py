@@ -2,9 +2,9 @@
 
     python benchmarks/data.py --records 1100000 --work /tmp/mustela-data --page docs/about/data_size.md
 
-Generates a Ferret JSON file, opens it twice in fresh processes with four workers, walks over a whole epoch with
-them, and times each step from record to batch beside a reference written the obvious way. Linux: memory comes
-from /proc. The page names the machine; on a machine that does other things too, add --shared to say so.
+Generates a Ferret JSON file, opens it twice in fresh processes with four workers, walks over a whole epoch
+with them, and times each step from record to batch beside a reference written the obvious way. Linux: memory
+comes from /proc. The page names the machine; on one that does other things too, add --shared to say so.
 """
 
 from __future__ import annotations
@@ -46,42 +46,9 @@ PICTURES, SIZE_WH, SIDE, POINTS = 1000, (640, 480), 336, 512
 WORKERS, BATCH, SEED, TIMED = 4, 32, 0, 400
 MEGABYTE = 1e6
 WORDS = [
-    "a",
-    "small",
-    "red",
-    "car",
-    "near",
-    "the",
-    "old",
-    "wooden",
-    "door",
-    "with",
-    "two",
-    "children",
-    "who",
-    "look",
-    "at",
-    "black",
-    "dogs",
-    "under",
-    "green",
-    "trees",
-    "and",
-    "an",
-    "open",
-    "window",
-    "while",
-    "one",
-    "man",
-    "in",
-    "white",
-    "reads",
-    "something",
-    "on",
-    "his",
-    "long",
-    "way",
-    "home",
+    *("a", "small", "red", "car", "near", "the", "old", "wooden", "door", "with", "two", "children", "who"),
+    *("look", "at", "black", "dogs", "under", "green", "trees", "and", "an", "open", "window", "while"),
+    *("one", "man", "in", "white", "reads", "something", "on", "his", "long", "way", "home"),
 ]
 
 
@@ -392,48 +359,51 @@ def page(result: dict[str, Any], *, shared: bool, command: str) -> str:
     first, again = result["first"], result["again"]
     uss, dirty = again["worker_epoch_uss_mb"], again["worker_epoch_dirty_mb"]
     noise = (
-        "The machine was doing other work at the same time, so the times and speeds are upper and lower bounds"
-        " rather than figures to rely on; memory, counts and the last column don't depend on that."
+        "The machine was doing other work at the same time: its times and speeds are no figures to rely on."
+        " Memory and counts don't depend on that; the ratios compare what ran one after the other."
         if shared
         else "Nothing else ran on the machine."
     )
     rows = "\n".join(
-        f"| {step} | {each['mustela']:,.0f} | {each['reference']:,.0f} | {each['mustela'] / each['reference']:.2f} |"
+        f"| {step} | {each['mustela']:,.0f} | {each['reference']:,.0f} |"
+        f" {each['mustela'] / each['reference']:.2g} |"
         for step, each in result["speeds"].items()
     )
     return f"""# Data of GRIT's size
 
-{first["records"]:,} generated records in Ferret's JSON ({result["file_mb"]:,.0f} MB), {PICTURES:,} pictures of
-{SIZE_WH[0]} x {SIZE_WH[1]}, each record's picture checked for its size, {WORKERS} workers, {POINTS} points a region.
+{first["records"]:,} generated records in Ferret's JSON ({result["file_mb"]:,.0f} MB), {PICTURES:,} pictures
+of {SIZE_WH[0]} x {SIZE_WH[1]} (each looked at once), {WORKERS} workers, {POINTS} points a region.
 {result["machine"]}. {noise}
 
 | | measured | aim |
 |---|---:|---:|
 | first batch, first time (read, check and keep all records) | {first["first_batch_s"]:.0f} s | 120 s |
-| the same, processor time of the main process | {first["first_batch_cpu_s"]:.0f} s | |
+| the same, processor time of the main process with imports | {first["first_batch_cpu_s"]:.0f} s | |
 | first batch, from then on | {again["first_batch_s"]:.1f} s | 10 s |
-| the same, processor time of the main process | {again["first_batch_cpu_s"]:.1f} s | |
+| the same, processor time of the main process with imports | {again["first_batch_cpu_s"]:.1f} s | |
 | main process, largest memory the first time | {first["main_peak_mb"]:,.0f} MB | 1,500 MB |
 | main process, largest memory from then on | {again["main_peak_mb"]:,.0f} MB | 1,500 MB |
-| a worker's own memory while it makes samples | {again["worker_samples_mb"]:.0f} MB | 150 MB |
-| a worker's own memory after a tenth of an epoch | {uss[0]:.0f} MB (without file pages {dirty[0]:.0f}) | 150 MB |
-| a worker's own memory after the whole epoch | {uss[-1]:.0f} MB (without file pages {dirty[-1]:.0f}) | 150 MB |
+| a worker's own memory after 20 batches of whole samples | {again["worker_samples_mb"]:.0f} MB | 150 MB |
+| a worker's own memory after a tenth of an epoch | {uss[0]:.0f} MB | 150 MB |
+| a worker's own memory after the whole epoch | {uss[-1]:.0f} MB | 150 MB |
+| the same without pages of files | {dirty[0]:.0f} MB, then {dirty[-1]:.0f} MB | |
 | records seen in the epoch | {again["epoch_seen"]:,} | {again["records"]:,} |
 
-A worker's own memory is what the system would get back if it ended (USS), the largest of the {WORKERS}. The epoch reads and
-renders every record in random order and leaves out the pictures. Pages of the record store are files' pages: the system
-takes them back when it needs room.
+A worker's own memory is what the system would get back if it ended (USS), the largest of the {WORKERS}. The
+epoch reads and renders every record in random order and leaves out the pictures. Pages of the record store
+are pages of a file: the system takes them back when it needs room.
 
-Records a second of one process, beside a reference written the obvious way (all records as Python objects, a dense
-float mask a region, a loop over turns):
+Records a second of one process, beside a reference written the obvious way (all records as Python objects, a
+dense float mask a region, a loop over turns):
 
 | step | mustela | reference | mustela / reference |
 |---|---:|---:|---:|
 {rows}
 
-The reference checks nothing, forgets EXIF rotation, draws no points from regions (a model would have to, from the masks)
-and keeps all records in memory: reading one is looking up a list. Its masks have to be sent from worker to trainer:
-{result["mask_mb"]:.1f} MB a batch of {BATCH} in place of {result["point_mb"]:.2f} MB of points.
+The reference checks nothing, forgets EXIF rotation, draws no points from regions (a model would have to, from
+the masks) and keeps all records in memory: reading one is looking up a list. Its masks have to be sent from
+worker to trainer: {result["mask_mb"]:.1f} MB a batch of {BATCH} in place of {result["point_mb"]:.2f} MB of
+points.
 
 To measure again: `{command}`.
 """
@@ -488,7 +458,7 @@ def main() -> None:
     arguments = parser.parse_args()
     path = generate(arguments.work, arguments.records)
     if arguments.phase == "speeds":
-        print(json.dumps({**speeds(path, arguments.work)}))
+        print(json.dumps(speeds(path, arguments.work)))
         return
     if arguments.phase:
         print(json.dumps(start(path, arguments.work, walk=arguments.phase == "again")))
@@ -502,7 +472,10 @@ def main() -> None:
     }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    command = f"python benchmarks/data.py --records {arguments.records} --work FOLDER --page docs/about/data_size.md"
+    command = (
+        f"python benchmarks/data.py --records {arguments.records} --work FOLDER"
+        " --page docs/about/data_size.md"
+    )
     text = page(result, shared=arguments.shared, command=command)
     if arguments.page is not None:
         arguments.page.write_text(text, encoding="utf-8")
