@@ -209,13 +209,13 @@ def start(path: Path, work: Path, *, walk: bool) -> dict[str, Any]:
 
 
 def timed(function: Callable[[int], Any], count: int = TIMED) -> float:
-    """Return calls a second, after a few to warm up."""
+    """Return calls a second of processor time, which other work on the machine disturbs least."""
     for index in range(5):
         function(index)
-    began = time.perf_counter()
+    began = time.process_time()
     for index in range(count):
         function(index)
-    return count / (time.perf_counter() - began)
+    return count / (time.process_time() - began)
 
 
 def speeds(path: Path, work: Path) -> dict[str, dict[str, float]]:
@@ -359,8 +359,8 @@ def page(result: dict[str, Any], *, shared: bool, command: str) -> str:
     first, again = result["first"], result["again"]
     uss, dirty = again["worker_epoch_uss_mb"], again["worker_epoch_dirty_mb"]
     noise = (
-        "The machine was doing other work at the same time: its times and speeds are no figures to rely on."
-        " Memory and counts don't depend on that; the ratios compare what ran one after the other."
+        "The machine was doing other work at the same time:\nits times are no figures to rely on; memory and"
+        " counts are, and ratios roughly."
         if shared
         else "Nothing else ran on the machine."
     )
@@ -393,8 +393,8 @@ A worker's own memory is what the system would get back if it ended (USS), the l
 epoch reads and renders every record in random order and leaves out the pictures. Pages of the record store
 are pages of a file: the system takes them back when it needs room.
 
-Records a second of one process, beside a reference written the obvious way (all records as Python objects, a
-dense float mask a region, a loop over turns):
+Records a second of processor time in one process (a worker), beside a reference written the obvious way
+(all records as Python objects, a dense float mask a region, a loop over turns):
 
 | step | mustela | reference | mustela / reference |
 |---|---:|---:|---:|

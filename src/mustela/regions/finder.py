@@ -70,9 +70,9 @@ def find_regions(text: str, size_wh: tuple[float, float], *, scale: Scale = "bin
     Four numbers in brackets of any kind, `(x1, y1), (x2, y2)` and objects with the keys `x1 y1 x2 y2` are
     boxes, two numbers are a point; markup and JSON round them don't matter. Swapped corners are put right,
     numbers up to 5 % beyond the image are moved to its border, an unclosed bracket is closed, and the region
-    says so. Numbers further out, that aren't finite, or of the wrong count are rejected with a reason. No text
-    makes it raise, and the time is linear in its length; only a `size_wh` without area or an unknown `scale`
-    is a `RegionError`.
+    says so. Numbers further out, that aren't finite, or of the wrong count are rejected with a reason.
+    No text makes it raise, and the time is linear in its length; only a `size_wh` without area or an unknown
+    `scale` is a `RegionError`.
     """
     if scale not in ("bins", "unit", "pixels", "tokens"):
         raise RegionError(f"scale is {scale!r}. It is 'bins', 'unit', 'pixels' or 'tokens'.")
