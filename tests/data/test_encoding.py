@@ -250,3 +250,22 @@ def test_a_tokenizer_that_was_used_with_truncation_is_not_truncated_here(
     before = _encode(prompt, tokenizer).input_ids
     tokenizer("a b c d e f", truncation=True, max_length=3, padding="max_length")
     assert _encode(prompt, tokenizer).input_ids == before
+
+
+def test_location_tokens_of_an_answer_are_single_ids_and_other_markup_is_text(tokenizers):
+    tokenizer = copy.deepcopy(tokenizers["chatml"])
+    tokenizer.add_tokens(["<loc0256>", "<loc1023>"])
+    messages = (
+        Message("user", ("Where is <think>?",)),
+        Message("assistant", ("<loc0256><loc1023> a dog",)),
+    )
+    prompt = get_template("chatml", tokenizer=tokenizer).render(
+        messages, image_token="<image>", region_token="<region_fea>"
+    )
+    encoded = encode_prompt(prompt, tokenizer, image_token="<image>", region_token="<region_fea>")
+    location, think = (
+        tokenizer.convert_tokens_to_ids(["<loc0256>", "<loc1023>"]),
+        tokenizer.convert_tokens_to_ids("<think>"),
+    )
+    assert [index for index in encoded.labels if index in location] == location
+    assert think not in encoded.input_ids

@@ -135,9 +135,9 @@ class DataArguments:
         default=None, metadata={"help": "tile grids for high-resolution images (not supported yet: an error)"}
     )
 
-    coordinates: Literal["bins", "corners", "json", "unit", "pixels"] | None = field(
+    coordinates: Literal["bins", "corners", "json", "unit", "pixels", "tokens"] | None = field(
         default=None,
-        metadata={"help": "style of coordinates: bins (of a new model), corners, json, unit, pixels"},
+        metadata={"help": "style of coordinates: bins (of a new model), corners, json, unit, pixels, tokens"},
     )
     data_format: str = field(
         default="auto",

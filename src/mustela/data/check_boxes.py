@@ -10,6 +10,7 @@ from typing import Final, Literal, get_args
 from mustela.data.faults import FaultLog
 from mustela.errors import ConfigError
 from mustela.regions import Box
+from mustela.regions.checks import LARGEST_COORDINATE
 
 BoxFormat = Literal["xyxy", "xywh", "norm1", "norm1000"]
 """Numbers of `box_x1y1x2y2`: corners, or corner and size, in pixels; corners in 0..1 or in 0..1000."""
@@ -53,6 +54,10 @@ class Frame:
         return self.size_wh[0] / self.annotated_wh[0], self.size_wh[1] / self.annotated_wh[1]
 
 
+# The usual case, tried first: most of the time of reading a large file goes into its numbers.
+_PLAIN: Final = (int, float)
+
+
 def read_box(
     value: object, frame: Frame, *, box_format: BoxFormat, log: FaultLog, turn: int, field: str
 ) -> Box | None:
@@ -66,7 +71,7 @@ def read_box(
     corners = _to_pixels(numbers, frame, box_format=box_format, log=log, turn=turn, field=field)
     if corners is None:
         return None
-    return place_box(corners, frame, given=_show(numbers), log=log, turn=turn, field=field)
+    return place_box(corners, frame, given=numbers, log=log, turn=turn, field=field)
 
 
 def read_numbers(
@@ -79,6 +84,10 @@ def read_numbers(
             "box.length", f"{what} {_clip(value)} has {shown}, not {count} numbers.", turn=turn, field=field
         )
         return None
+    if all(type(entry) in _PLAIN for entry in value):
+        plain = [float(entry) for entry in value if abs(entry) <= LARGEST_COORDINATE]
+        if len(plain) == count:
+            return plain
     numbers = []
     texts = False
     for entry in value:
@@ -97,18 +106,25 @@ def read_numbers(
 
 
 def place_box(
-    corners: Sequence[float], frame: Frame, *, given: str, log: FaultLog, turn: int, field: str
+    corners: Sequence[float], frame: Frame, *, given: Sequence[float], log: FaultLog, turn: int, field: str
 ) -> Box | None:
-    """Return a box from ordered or disordered corners in pixels of the file, or None after an error."""
+    """Return a box from ordered or disordered corners in pixels of the file, or None after an error.
+
+    `given` is what the file holds, for messages.
+    """
     x1, y1, x2, y2 = corners
     if x2 < x1 or y2 < y1:
         side = "x2 < x1" if x2 < x1 else "y2 < y1"
         log.refuse(
-            "box.swapped", f"box {given} has {side}.", _xyxy_hint(corners, frame), turn=turn, field=field
+            "box.swapped",
+            f"box {_show(given)} has {side}.",
+            _xyxy_hint(corners, frame),
+            turn=turn,
+            field=field,
         )
         return None
     if x1 == x2 or y1 == y2:
-        message = f"box {given} has no area."
+        message = f"box {_show(given)} has no area."
         remedy = "The far corner is exclusive: the box of one pixel at (x, y) is [x, y, x + 1, y + 1]."
         log.refuse("box.empty", message, remedy, turn=turn, field=field)
         return None
@@ -116,11 +132,11 @@ def place_box(
     clamped = max(x1, 0.0), max(y1, 0.0), min(x2, right), min(y2, bottom)
     if clamped[2] <= clamped[0] or clamped[3] <= clamped[1]:
         size = f"{right} x {bottom}" if frame.size_wh else "any"
-        message = f"box {given} lies wholly outside the image of {size} pixels."
+        message = f"box {_show(given)} lies wholly outside the image of {size} pixels."
         log.refuse("box.outside", message, _outside_hint(frame), turn=turn, field=field)
         return None
     if clamped != (x1, y1, x2, y2):
-        message = f"box {given} reaches out of the image and was clamped to {_show(clamped)}."
+        message = f"box {_show(given)} reaches out of the image and was clamped to {_show(clamped)}."
         log.note("box.clamped", message, turn=turn, field=field)
     return Box(*clamped)
 
@@ -128,16 +144,15 @@ def place_box(
 def _to_pixels(
     numbers: Sequence[float], frame: Frame, *, box_format: BoxFormat, log: FaultLog, turn: int, field: str
 ) -> tuple[float, ...] | None:
-    given = _show(numbers)
     if box_format in _NORMALISED_SIDE:
         side = _NORMALISED_SIDE[box_format]
         if frame.size_wh is None:
-            message = f"box {given} is normalised, but the image's size is unknown."
+            message = f"box {_show(numbers)} is normalised, but the image's size is unknown."
             remedy = "Add image_w and image_h to the record, or let the images be checked."
             log.refuse("box.size_unknown", message, remedy, turn=turn, field=field)
             return None
         if max(numbers) > 2 * side:
-            message = f"box {given} has numbers far above {side:g}, but box_format is {box_format}."
+            message = f"box {_show(numbers)} has numbers far above {side:g}, but box_format is {box_format}."
             remedy = "It looks like pixels; set box_format: xyxy."
             log.refuse("box.normalised", message, remedy, turn=turn, field=field)
             return None
@@ -147,7 +162,7 @@ def _to_pixels(
     x1, y1, x2, y2 = numbers
     if box_format == "xywh":
         if x2 < 0 or y2 < 0:
-            message = f"box {given} has a negative width or height."
+            message = f"box {_show(numbers)} has a negative width or height."
             log.refuse("box.swapped", message, "Boxes are declared [x, y, w, h].", turn=turn, field=field)
             return None
         x2, y2 = x1 + x2, y1 + y2

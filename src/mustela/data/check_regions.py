@@ -129,8 +129,8 @@ class RegionReader:
             return mask
         scaled = _scale(region, frame.scale_xy)
         if isinstance(scaled, Box):
-            given = str(list(scaled.bounds_xyxy()))
-            return place_box(scaled.bounds_xyxy(), frame, given=given, log=self.log, turn=turn, field=field)
+            corners = scaled.bounds_xyxy()
+            return place_box(corners, frame, given=corners, log=self.log, turn=turn, field=field)
         x1, y1, x2, y2 = scaled.bounds_xyxy()
         if frame.size_wh is None or (x1 <= frame.size_wh[0] and y1 <= frame.size_wh[1] and min(x2, y2) >= 0):
             return scaled

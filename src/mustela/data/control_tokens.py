@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["ControlTokens", "covered"]
 
 _MARKUP = re.compile(r"[<\[].*[>\]]", re.DOTALL)
+_LOCATION = re.compile(r"<loc\d{4}>")
 _PRIVATE_USE = range(0xF0000, 0xFFFFE)
 
 
@@ -26,7 +27,7 @@ class ControlTokens:
 
     A control token is one that the tokenizer calls special, one of the tokens in `always`, or an added token
     that looks like markup (`<think>`, `[IMG]`, `<|call|>`). Other added tokens, such as runs of blanks or the
-    words of a trade, are ordinary text.
+    words of a trade, are ordinary text, and so are location tokens (`<loc0123>`), which texts are to hold.
 
     Args:
         tokenizer: a fast tokenizer of transformers.
@@ -47,7 +48,9 @@ class ControlTokens:
         self.id_of: dict[str, int] = {
             token.content: index
             for index, token in added.items()
-            if token.special or token.content in chosen or _MARKUP.fullmatch(token.content)
+            if token.special
+            or token.content in chosen
+            or (_MARKUP.fullmatch(token.content) and not _LOCATION.fullmatch(token.content))
         }
         self.ids = frozenset(self.id_of.values())
         self.unknown: tuple[int | None, str | None] = (tokenizer.unk_token_id, tokenizer.unk_token)

@@ -95,10 +95,10 @@ class RenderOptions:
             raise ConfigError(f"clamp is {self.clamp!r}. Choose 'edge' or 'last_pixel'.")
         if self.box_input not in ("random", "box", "point"):
             raise ConfigError(f"box_input is {self.box_input!r}. Choose 'random', 'box' or 'point'.")
-        if self.coordinates not in COORDINATE_STYLES:
-            raise ConfigError(
-                f"coordinates is {self.coordinates!r}. Choose one of: {', '.join(COORDINATE_STYLES)}."
-            )
+        # Pixels of the fitted picture are known only where the picture is fitted, after the text is written.
+        styles = [style for style in COORDINATE_STYLES if style != "resized"]
+        if self.coordinates not in styles:
+            raise ConfigError(f"coordinates is {self.coordinates!r}. Choose one of: {', '.join(styles)}.")
 
 
 def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:

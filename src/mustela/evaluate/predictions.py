@@ -7,15 +7,13 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from mustela.constants import COORDINATE_BINS
 from mustela.errors import RecordError
 from mustela.evaluate.matching import BoxXYXY
 from mustela.evaluate.questions import KINDS, Kind, clean_phrase
-from mustela.regions import Box, Found, Region, find_regions, region_from_json, region_to_json
-
-Scale = Literal["bins", "unit", "pixels"]
+from mustela.regions import Box, Found, Region, Scale, find_regions, region_from_json, region_to_json
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,7 @@ class Prediction:
 
     `image_wh` is the size of the picture that the coordinates belong to (after EXIF rotation), None without a
     picture. Boxes are pixels of it. `scale` says what the numbers in `text` mean: thousandths of the sides
-    ("bins"), shares of them ("unit") or pixels.
+    ("bins"), shares of them ("unit"), "pixels" or location "tokens".
     """
 
     question_id: str

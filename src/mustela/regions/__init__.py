@@ -8,7 +8,13 @@ from mustela.regions.mask import Mask
 from mustela.regions.reading import Scale
 from mustela.regions.sampling import sample_points
 from mustela.regions.serial import region_from_json, region_to_json
-from mustela.regions.styles import COORDINATE_STYLES, CoordinateStyle, scale_of, write_coordinates
+from mustela.regions.styles import (
+    COORDINATE_STYLES,
+    CoordinateStyle,
+    read_coordinates,
+    scale_of,
+    write_coordinates,
+)
 from mustela.regions.text import Clamp, dequantise, format_box, format_point, quantise
 from mustela.regions.transform import CenterCrop, Identity, Pad, Stretch, Transform
 from mustela.regions.types import Box, Point, Polygon, Region, Scribble
@@ -43,6 +49,7 @@ __all__ = [
     "image_size",
     "load_image",
     "quantise",
+    "read_coordinates",
     "region_from_json",
     "region_to_json",
     "sample_points",

@@ -11,7 +11,7 @@ from mustela.constants import COORDINATE_BINS
 from mustela.regions.text import dequantise
 from mustela.regions.types import Box, Point
 
-Scale: TypeAlias = Literal["bins", "unit", "pixels"]
+Scale: TypeAlias = Literal["bins", "unit", "pixels", "tokens"]
 
 TOLERANCE = 0.05
 """Numbers up to this share of the image beyond its border are taken for the border."""
@@ -88,7 +88,7 @@ def _fault(
 
 
 def _full(side: float, scale: Scale) -> float:
-    return {"bins": float(COORDINATE_BINS), "unit": 1.0, "pixels": float(side)}[scale]
+    return {"unit": 1.0, "pixels": float(side)}.get(scale, float(COORDINATE_BINS))
 
 
 def _to_pixels(value: float, side: float, scale: Scale) -> float:

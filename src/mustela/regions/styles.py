@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final, Literal, TypeAlias, get_args
 
 from mustela.errors import RegionError
+from mustela.regions.finder import Found, FoundRegion, find_regions
+from mustela.regions.location_tokens import write_location_tokens
 from mustela.regions.reading import Scale
 from mustela.regions.text import Clamp, format_box, format_point
-from mustela.regions.types import Point, Region
+from mustela.regions.transform import Transform
+from mustela.regions.types import Box, Point, Region
 
-CoordinateStyle: TypeAlias = Literal["bins", "corners", "json", "unit", "pixels"]
+CoordinateStyle: TypeAlias = Literal["bins", "corners", "json", "unit", "pixels", "tokens", "resized"]
 """`bins`: `[100, 250, 500, 999]`, thousandths of the sides, as Ferret; `corners`: `(100,250),(500,999)`;
 `json`: `{"bbox_2d": [100, 250, 500, 999]}`; `unit`: `[0.100, 0.250, 0.500, 1.000]`; `pixels`: whole pixels of
-the original image."""
+the original image; `tokens`: `<loc0256><loc0102><loc1023><loc0512>`, 1024ths of the sides, y before x, as
+PaliGemma; `resized`: whole pixels of the picture that the model sees."""
 
 COORDINATE_STYLES: Final[tuple[CoordinateStyle, ...]] = get_args(CoordinateStyle)
 
 
 def write_coordinates(
-    region: Region, size_wh: tuple[int, int], *, style: CoordinateStyle = "bins", clamp: Clamp = "edge"
+    region: Region,
+    size_wh: tuple[int, int],
+    *,
+    style: CoordinateStyle = "bins",
+    clamp: Clamp = "edge",
+    fit: Transform | None = None,
 ) -> str:
     """Return a point's coordinates, or those of the box round any other region, as text.
 
@@ -27,9 +37,10 @@ def write_coordinates(
         size_wh: of its image.
         style: see `CoordinateStyle`.
         clamp: of bins, see `mustela.regions.quantise`.
+        fit: how the picture is fitted to the model; `resized` needs it.
 
     Raises:
-        RegionError: an unknown style, or numbers that aren't finite.
+        RegionError: an unknown style, numbers that aren't finite, or `resized` without a fit.
     """
     values = (region.x, region.y) if isinstance(region, Point) else region.bounds_xyxy()
     if style in ("bins", "corners", "json"):
@@ -45,6 +56,13 @@ def write_coordinates(
     inside = [min(max(value, 0.0), float(size_wh[axis % 2])) for axis, value in enumerate(values)]
     if style == "unit":
         return f"[{', '.join(f'{value / size_wh[axis % 2]:.3f}' for axis, value in enumerate(inside))}]"
+    if style == "tokens":
+        return write_location_tokens(inside, size_wh)
+    if style == "resized":
+        encoded = _need_fit(fit).points([inside[i : i + 2] for i in range(0, len(inside), 2)]).ravel()
+        sides = _need_fit(fit).encoded_wh
+        kept = [min(max(value, 0.0), float(sides[axis % 2])) for axis, value in enumerate(encoded.tolist())]
+        return f"[{', '.join(str(round(value)) for value in kept)}]"
     if style == "pixels":
         return f"[{', '.join(str(round(value)) for value in inside)}]"
     raise RegionError(f"coordinates are {style!r}. Choose one of: {', '.join(COORDINATE_STYLES)}.")
@@ -52,6 +70,43 @@ def write_coordinates(
 
 def scale_of(style: CoordinateStyle) -> Scale:
     """Return what the numbers of a style mean, for `mustela.regions.find_regions`."""
-    if style == "unit":
-        return "unit"
-    return "pixels" if style == "pixels" else "bins"
+    if style in ("unit", "pixels", "tokens"):
+        return style
+    return "pixels" if style == "resized" else "bins"
+
+
+def read_coordinates(
+    text: str, size_wh: tuple[int, int], *, style: CoordinateStyle = "bins", fit: Transform | None = None
+) -> Found:
+    """Return every box and point of an answer in a style, in pixels of the original image of `size_wh`.
+
+    Where a picture was padded or cropped, what `resized` numbers say of places outside it is moved to its
+    border and noted.
+
+    Raises:
+        RegionError: `resized` without a fit, or what `mustela.regions.find_regions` refuses.
+    """
+    if style != "resized":
+        return find_regions(text, size_wh, scale=scale_of(style))
+    frame = _need_fit(fit)
+    found = find_regions(text, frame.encoded_wh, scale="pixels")
+    return Found(tuple(_brought_back(one, frame, size_wh) for one in found.regions), found.rejected)
+
+
+def _brought_back(found: FoundRegion, fit: Transform, size_wh: tuple[int, int]) -> FoundRegion:
+    point = isinstance(found.region, Point)
+    values = (
+        (found.region.x, found.region.y) if isinstance(found.region, Point) else found.region.bounds_xyxy()
+    )
+    source = fit.inverse_points([values[i : i + 2] for i in range(0, len(values), 2)]).ravel().tolist()
+    inside = [min(max(value, 0.0), float(size_wh[axis % 2])) for axis, value in enumerate(source)]
+    moved = any(abs(a - b) > 1 for a, b in zip(source, inside, strict=True))
+    notes = [note for note in (found.note, "moved to the image's border" if moved else "") if note]
+    region = Point(inside[0], inside[1]) if point else Box(*inside)
+    return replace(found, region=region, repaired=bool(notes), note="; ".join(notes))
+
+
+def _need_fit(fit: Transform | None) -> Transform:
+    if fit is None:
+        raise RegionError("coordinates 'resized' are pixels of the fitted picture; give fit, its transform.")
+    return fit

@@ -17,7 +17,16 @@ import numpy.typing as npt
 from mustela.constants import POINT_RADIUS
 from mustela.errors import RegionError
 from mustela.regions import raster as fill
-from mustela.regions.checks import XY, XYXY, bounds, number, outside, set_fields, short, vertices
+from mustela.regions.checks import (
+    XY,
+    XYXY,
+    bounds,
+    number,
+    outside,
+    set_fields,
+    short,
+    vertices,
+)
 from mustela.regions.mask import Mask
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
@@ -83,9 +92,14 @@ class Box:
 
     def __post_init__(self) -> None:
         """Make the corners plain floats; a `RegionError` if they aren't finite or in order."""
+        x1, y1, x2, y2 = self.x1, self.y1, self.x2, self.y2
+        if type(x1) is type(y1) is type(x2) is type(y2) is float and (
+            -LARGEST_COORDINATE <= x1 <= x2 <= LARGEST_COORDINATE
+            and -LARGEST_COORDINATE <= y1 <= y2 <= LARGEST_COORDINATE
+        ):
+            return  # as readers make them, by the million
         x1, y1, x2, y2 = (
-            number(value, f"box {name}")
-            for name, value in (("x1", self.x1), ("y1", self.y1), ("x2", self.x2), ("y2", self.y2))
+            number(value, f"box {name}") for name, value in (("x1", x1), ("y1", y1), ("x2", x2), ("y2", y2))
         )
         if x2 < x1 or y2 < y1:
             side = "x2 < x1" if x2 < x1 else "y2 < y1"

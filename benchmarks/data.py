@@ -1,0 +1,486 @@
+"""A data set of GRIT's size: time to the first batch, memory of all processes, and records a second.
+
+    python benchmarks/data.py --records 1100000 --work /tmp/mustela-data --page docs/about/data_size.md
+
+Generates a Ferret JSON file, opens it twice in fresh processes with four workers, walks over a whole epoch
+with them, and times each step from record to batch beside a reference written the obvious way. Linux: memory
+comes from /proc. The page names the machine; on one that does other things too, add --shared to say so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from PIL import Image
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader, Dataset
+from transformers import LlavaProcessor, SiglipImageProcessorPil
+
+from mustela.config import DataArguments
+from mustela.constants import IGNORE_INDEX, IMAGE_PLACEHOLDER
+from mustela.data.check import CheckOptions
+from mustela.data.collator import Collator
+from mustela.data.dataset import RecordDataset, read_images
+from mustela.data.processor import MustelaProcessor, ProcessorSettings
+from mustela.data.render import RenderOptions, render, sample_rng
+from mustela.data.templates import get_template
+from mustela.model.tokens import train_tokenizer
+from mustela.regions import load_image
+from mustela.train.order import EpochSampler
+from mustela.train.records import Files, open_files
+
+PICTURES, SIZE_WH, SIDE, POINTS = 1000, (640, 480), 336, 512
+WORKERS, BATCH, SEED, TIMED = 4, 32, 0, 400
+MEGABYTE = 1e6
+WORDS = [
+    *("a", "small", "red", "car", "near", "the", "old", "wooden", "door", "with", "two", "children", "who"),
+    *("look", "at", "black", "dogs", "under", "green", "trees", "and", "an", "open", "window", "while"),
+    *("one", "man", "in", "white", "reads", "something", "on", "his", "long", "way", "home"),
+]
+
+
+def records(count: int) -> Iterator[dict[str, Any]]:
+    """Yield records like GRIT's: one to three rounds that refer to boxes and answer with some."""
+    rng = random.Random(SEED)
+    width, height = SIZE_WH
+    for number in range(count):
+        conversations, boxes = [], []
+        for turn in range(rng.randint(1, 3)):
+            asked, answered = 1, rng.randint(0, 3)
+            question = f"What is <bbox_location0> and {' '.join(rng.choices(WORDS, k=6))}?"
+            places = " ".join(f"{rng.choice(WORDS)} <bbox_location{index}>" for index in range(answered))
+            answer = f"{' '.join(rng.choices(WORDS, k=14))} {places}".strip() + "."
+            picture = f"{IMAGE_PLACEHOLDER}\n" if turn == 0 else ""
+            conversations += [
+                {"from": "human", "value": picture + question},
+                {"from": "gpt", "value": answer},
+            ]
+            for needed in (asked, answered):
+                corners = []
+                for _ in range(needed):
+                    left, top = rng.randint(0, width - 41), rng.randint(0, height - 41)
+                    right, bottom = rng.randint(left + 20, width), rng.randint(top + 20, height)
+                    corners.append([left, top, right, bottom])
+                boxes.append(corners)
+        yield {
+            "id": f"grit_{number}",
+            "image": f"{number % PICTURES:05}.jpg",
+            "image_w": width,
+            "image_h": height,
+            "conversations": conversations,
+            "box_x1y1x2y2": boxes,
+        }
+
+
+def generate(work: Path, count: int) -> Path:
+    """Write the pictures and the file of records, unless they are there."""
+    pictures = work / "images"
+    pictures.mkdir(parents=True, exist_ok=True)
+    path = work / f"records-{count}.json"
+    if path.exists():
+        return path
+    noise = np.random.default_rng(SEED)
+    for number in range(PICTURES):
+        coarse = noise.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize(SIZE_WH, Image.Resampling.BICUBIC).save(pictures / f"{number:05}.jpg")
+    unfinished = path.with_suffix(".part")
+    with unfinished.open("w", encoding="utf-8") as file:
+        for number, record in enumerate(records(count)):
+            file.write(("[\n" if number == 0 else ",\n") + json.dumps(record))
+        file.write("\n]\n")
+    unfinished.replace(path)
+    return path
+
+
+def make_processor() -> MustelaProcessor:
+    """Make a processor of a classic composition: 336 pixels, 24 x 24 image tokens, 512 points a region."""
+    texts = [" ".join(WORDS) + " What is [1, 23, 456, 789]? USER: ASSISTANT:"] * 20
+    control = [IMAGE_PLACEHOLDER, "<region_fea>"]
+    tokenizer = train_tokenizer(texts, vocab_size=1000, control_tokens=control, end_token="</s>")
+    base = LlavaProcessor(
+        image_processor=SiglipImageProcessorPil(do_resize=False, size={"height": SIDE, "width": SIDE}),
+        tokenizer=tokenizer,
+        patch_size=14,
+        vision_feature_select_strategy="default",
+        image_token=IMAGE_PLACEHOLDER,
+        num_additional_image_tokens=1,
+    )
+    settings = ProcessorSettings(
+        region_points=POINTS, image_aspect_ratio="square_nocrop", resized_image_wh=(SIDE, SIDE)
+    )
+    return MustelaProcessor(base, get_template("compact", tokenizer=tokenizer), settings)
+
+
+class Rendered(Dataset[int]):
+    """Every record of a source read and rendered, without its picture: the way of an epoch for memory."""
+
+    def __init__(self, source: Any) -> None:
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> int:
+        record, _ = self.source[index]
+        rng = sample_rng(SEED, 0, index)
+        render(record, RenderOptions(), sizes_wh=[SIZE_WH], rng=rng)
+        return index
+
+
+def worker_memory() -> list[dict[str, float]]:
+    """Return, for each child of this process, its private memory in MB, and the part that is no file's."""
+    found = []
+    for child in psutil.Process().children():
+        rollup = Path(f"/proc/{child.pid}/smaps_rollup").read_text("ascii")
+        fields = {line.split(":")[0]: line.split()[1] for line in rollup.splitlines()[1:]}
+        clean, dirty = float(fields["Private_Clean"]), float(fields["Private_Dirty"])
+        found.append({"uss": (clean + dirty) * 1024 / MEGABYTE, "dirty": dirty * 1024 / MEGABYTE})
+    return found
+
+
+def largest(memory: list[dict[str, float]], key: str) -> float:
+    """Return the largest of the workers' figures."""
+    return max(entry[key] for entry in memory)
+
+
+def open_data(path: Path, work: Path) -> Files:
+    """Open the records as training does, with its defaults."""
+    return open_files(
+        [str(path)],
+        [str(work / "images")],
+        multiples=[],
+        options=CheckOptions(images=DataArguments().check_images),
+        on_bad_record="error",
+        cache_dir=str(work / "cache"),
+        seed=SEED,
+    )
+
+
+def start(path: Path, work: Path, *, walk: bool) -> dict[str, Any]:
+    """Open the file, take a first batch, and `walk` over an epoch; in a fresh process."""
+    began = time.monotonic()
+    files = open_data(path, work)
+    processor = make_processor()
+    dataset = RecordDataset(files.source, processor, options=RenderOptions(), seed=SEED)
+    sampler = EpochSampler(len(dataset), seed=SEED)
+    collator = Collator(processor.pad_token_id)
+    batches = iter(DataLoader(dataset, BATCH, sampler=sampler, num_workers=WORKERS, collate_fn=collator))
+    next(batches)
+    result: dict[str, Any] = {"first_batch_s": time.monotonic() - began, "records": len(dataset)}
+    result["first_batch_cpu_s"] = time.process_time()
+    for _ in range(20):
+        next(batches)
+    result["worker_samples_mb"] = largest(worker_memory(), "uss")
+    del batches
+    if walk:
+        # One record of a batch in every place, each index once.
+        loader = DataLoader(Rendered(files.source), 256, sampler=sampler, num_workers=WORKERS)
+        every, seen = len(loader) // 10, 0
+        memory = []
+        began = time.monotonic()
+        for number, batch in enumerate(loader):
+            seen += len(batch)
+            if number % every == every - 1:
+                memory.append(worker_memory())
+        result["epoch_records_s"] = seen / (time.monotonic() - began)
+        result["epoch_seen"] = seen
+        for key in ("uss", "dirty"):
+            result[f"worker_epoch_{key}_mb"] = [largest(entry, key) for entry in memory]
+    status = Path("/proc/self/status").read_text("ascii")
+    result["main_peak_mb"] = (
+        next(float(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+        * 1024
+        / MEGABYTE
+    )
+    return result
+
+
+def timed(function: Callable[[int], Any], count: int = TIMED) -> float:
+    """Return calls a second of processor time, which other work on the machine disturbs least."""
+    for index in range(5):
+        function(index)
+    began = time.process_time()
+    for index in range(count):
+        function(index)
+    return count / (time.process_time() - began)
+
+
+def speeds(path: Path, work: Path) -> dict[str, dict[str, float]]:
+    """Return records a second of one process, step by step, for mustela and for the reference."""
+    torch.set_num_threads(1)
+    files = open_data(path, work)
+    source, folder, options = files.source, work / "images", RenderOptions()
+    processor = make_processor()
+    dataset = RecordDataset(source, processor, options=options, seed=SEED)
+    samples = [dataset.sample(index) for index in range(BATCH)]
+    collator = Collator(processor.pad_token_id)
+    found = [source[index][0] for index in range(TIMED)]
+    images = [read_images(record, folder) for record in found[:BATCH]]
+    rendered = [
+        render(record, options, sizes_wh=[SIZE_WH], rng=sample_rng(SEED, 0, 0)) for record in found[:BATCH]
+    ]
+    reference = Reference(list(records(TIMED)), folder, processor)
+    plain = [reference[index] for index in range(BATCH)]
+    texts = [reference.text(index) for index in range(BATCH)]
+    pixels = [reference.pixels(index) for index in range(BATCH)]
+    batches = 20
+    return {
+        "decode (JPEG to RGB)": {
+            "mustela": timed(lambda index: load_image(folder / found[index].images[0].path)),
+            "reference": timed(reference.picture),
+        },
+        "read the record": {
+            "mustela": timed(lambda index: source[index]),
+            "reference": timed(lambda index: reference.records[index]),
+        },
+        "render": {
+            "mustela": timed(
+                lambda index: render(
+                    found[index], options, sizes_wh=[SIZE_WH], rng=sample_rng(SEED, 0, index)
+                )
+            ),
+            "reference": timed(reference.text),
+        },
+        "tokenise, fit the picture, regions": {
+            "mustela": timed(
+                lambda index: processor.encode(
+                    rendered[index % BATCH], images[index % BATCH], rng=sample_rng(SEED, 0, index)
+                )
+            ),
+            "reference": timed(
+                lambda index: (
+                    reference.tokens(texts[index % BATCH]),
+                    reference.masks(index % BATCH),
+                    reference.fit(pixels[index % BATCH]),
+                )
+            ),
+        },
+        f"collate (batches of {BATCH})": {
+            "mustela": timed(lambda _: collator(samples), batches) * BATCH,
+            "reference": timed(lambda _: reference.collate(plain), batches) * BATCH,
+        },
+        "everything": {
+            "mustela": timed(lambda number: collator([dataset[i] for i in group(number)]), batches) * BATCH,
+            "reference": timed(
+                lambda number: reference.collate([reference[i] for i in group(number)]), batches
+            )
+            * BATCH,
+        },
+    }
+
+
+def group(number: int) -> range:
+    """Return the indices of a batch."""
+    return range(number * BATCH % (TIMED - BATCH), number * BATCH % (TIMED - BATCH) + BATCH)
+
+
+class Reference:
+    """The obvious way: records as Python objects, a dense float mask a region, a loop for each turn."""
+
+    def __init__(self, found: list[dict[str, Any]], folder: Path, processor: MustelaProcessor) -> None:
+        self.records, self.folder = found, folder
+        self.tokenizer, self.image_processor = processor.tokenizer, processor.image_processor
+        self.image_id = processor.image_token_id
+        self.patches = (SIDE // 14) ** 2
+
+    def picture(self, index: int) -> Image.Image:
+        with Image.open(self.folder / self.records[index]["image"]) as file:
+            return file.convert("RGB")
+
+    pixels = picture
+
+    def fit(self, image: Image.Image) -> torch.Tensor:
+        resized = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        return self.image_processor(resized, return_tensors="pt")["pixel_values"][0]
+
+    def text(self, index: int) -> list[tuple[str, str]]:
+        record = self.records[index]
+        width, height = record["image_w"], record["image_h"]
+        turns = []
+        for turn, boxes in zip(record["conversations"], record["box_x1y1x2y2"], strict=True):
+            text = turn["value"]
+            for number, (x1, y1, x2, y2) in enumerate(boxes):
+                values = (x1 / width, y1 / height, x2 / width, y2 / height)
+                written = str([min(999, int(value * 1000)) for value in values])
+                written += " <region_fea>" if turn["from"] == "human" else ""
+                text = text.replace(f"<bbox_location{number}>", written)
+            turns.append((turn["from"], text))
+        return turns
+
+    def tokens(self, turns: list[tuple[str, str]]) -> tuple[torch.Tensor, torch.Tensor]:
+        ids: list[int] = []
+        labels: list[int] = []
+        for role, text in turns:
+            for token in self.tokenizer(f"{role}: {text}</s>", add_special_tokens=False)["input_ids"]:
+                expanded = [token] * (self.patches if token == self.image_id else 1)
+                ids += expanded
+                labels += expanded if role == "gpt" else [IGNORE_INDEX] * len(expanded)
+        return torch.tensor(ids), torch.tensor(labels)
+
+    def masks(self, index: int) -> torch.Tensor:
+        record = self.records[index]
+        masks = []
+        for turn, boxes in zip(record["conversations"], record["box_x1y1x2y2"], strict=True):
+            for x1, y1, x2, y2 in boxes if turn["from"] == "human" else ():
+                mask = torch.zeros(record["image_h"], record["image_w"])
+                mask[y1:y2, x1:x2] = 1.0
+                masks.append(mask)
+        return torch.stack(masks)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        ids, labels = self.tokens(self.text(index))
+        pixels = self.fit(self.picture(index))
+        return {"ids": ids, "labels": labels, "pixels": pixels, "masks": self.masks(index)}
+
+    def collate(self, samples: list[dict[str, torch.Tensor]]) -> dict[str, Any]:
+        return {
+            "ids": pad_sequence([sample["ids"] for sample in samples], batch_first=True),
+            "labels": pad_sequence([sample["labels"] for sample in samples], batch_first=True),
+            "pixels": torch.stack([sample["pixels"] for sample in samples]),
+            "masks": torch.cat([sample["masks"] for sample in samples]),
+        }
+
+
+def page(result: dict[str, Any], *, shared: bool, command: str) -> str:
+    """Return the results as a page of the documentation."""
+    first, again = result["first"], result["again"]
+    uss, dirty = again["worker_epoch_uss_mb"], again["worker_epoch_dirty_mb"]
+    noise = (
+        "The machine was doing other work at the same time:\nits times are no figures to rely on; memory and"
+        " counts are, and ratios roughly."
+        if shared
+        else "Nothing else ran on the machine."
+    )
+    rows = "\n".join(
+        f"| {step} | {each['mustela']:,.0f} | {each['reference']:,.0f} |"
+        f" {each['mustela'] / each['reference']:.2g} |"
+        for step, each in result["speeds"].items()
+    )
+    return f"""# Data of GRIT's size
+
+{first["records"]:,} generated records in Ferret's JSON ({result["file_mb"]:,.0f} MB), {PICTURES:,} pictures
+of {SIZE_WH[0]} x {SIZE_WH[1]} (each looked at once), {WORKERS} workers, {POINTS} points a region.
+{result["machine"]}. {noise}
+
+| | measured | aim |
+|---|---:|---:|
+| first batch, first time (read, check and keep all records) | {first["first_batch_s"]:.0f} s | 120 s |
+| the same, processor time of the main process with imports | {first["first_batch_cpu_s"]:.0f} s | |
+| first batch, from then on | {again["first_batch_s"]:.1f} s | 10 s |
+| the same, processor time of the main process with imports | {again["first_batch_cpu_s"]:.1f} s | |
+| main process, largest memory the first time | {first["main_peak_mb"]:,.0f} MB | 1,500 MB |
+| main process, largest memory from then on | {again["main_peak_mb"]:,.0f} MB | 1,500 MB |
+| a worker's own memory after 20 batches of whole samples | {again["worker_samples_mb"]:.0f} MB | 150 MB |
+| a worker's own memory after a tenth of an epoch | {uss[0]:.0f} MB | 150 MB |
+| a worker's own memory after the whole epoch | {uss[-1]:.0f} MB | 150 MB |
+| the same without pages of files | {dirty[0]:.0f} MB, then {dirty[-1]:.0f} MB | |
+| records seen in the epoch | {again["epoch_seen"]:,} | {again["records"]:,} |
+
+A worker's own memory is what the system would get back if it ended (USS), the largest of the {WORKERS}. The
+epoch reads and renders every record in random order and leaves out the pictures. Pages of the record store
+are pages of a file: the system takes them back when it needs room.
+
+Records a second of processor time in one process (a worker), beside a reference written the obvious way
+(all records as Python objects, a dense float mask a region, a loop over turns):
+
+| step | mustela | reference | mustela / reference |
+|---|---:|---:|---:|
+{rows}
+
+The reference checks nothing, forgets EXIF rotation, draws no points from regions (a model would have to, from
+the masks) and keeps all records in memory: reading one is looking up a list. Its masks have to be sent from
+worker to trainer: {result["mask_mb"]:.1f} MB a batch of {BATCH} in place of {result["point_mb"]:.2f} MB of
+points.
+
+To measure again: `{command}`.
+"""
+
+
+def sizes(path: Path, work: Path) -> dict[str, float]:
+    """Return the megabytes of a batch's masks in the reference and of its points here."""
+    processor = make_processor()
+    reference = Reference(list(records(BATCH)), work / "images", processor)
+    masks = sum(reference.masks(index).nbytes for index in range(BATCH))
+    regions = sum(len(reference.masks(index)) for index in range(BATCH))
+    return {"mask_mb": masks / MEGABYTE, "point_mb": regions * POINTS * 2 * 4 / MEGABYTE}
+
+
+def machine() -> str:
+    """Describe the machine in a phrase."""
+    model = next(
+        (
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    memory = psutil.virtual_memory().total / 2**30
+    return (
+        f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB; Python {platform.python_version()},"
+        f" torch {torch.__version__}"
+    )
+
+
+def child(phase: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Run a phase of the benchmark in a process of its own."""
+    command = [sys.executable, __file__, "--phase", phase]
+    command += ["--records", str(arguments.records), "--work", str(arguments.work)]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    found: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    """Measure everything; write JSON and a page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--records", type=int, default=1_100_000)
+    parser.add_argument("--work", type=Path, required=True, help="folder for 2 GB of generated files")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "data.json")
+    parser.add_argument("--page", type=Path, default=None)
+    parser.add_argument("--shared", action="store_true", help="the machine does other work at the same time")
+    parser.add_argument("--phase", choices=("first", "again", "speeds"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    path = generate(arguments.work, arguments.records)
+    if arguments.phase == "speeds":
+        print(json.dumps(speeds(path, arguments.work)))
+        return
+    if arguments.phase:
+        print(json.dumps(start(path, arguments.work, walk=arguments.phase == "again")))
+        return
+    subprocess.run(["rm", "-rf", str(arguments.work / "cache")], check=True)
+    result = {
+        "machine": machine(),
+        "file_mb": path.stat().st_size / MEGABYTE,
+        **{phase: child(phase, arguments) for phase in ("first", "again", "speeds")},
+        **sizes(path, arguments.work),
+    }
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    command = (
+        f"python benchmarks/data.py --records {arguments.records} --work FOLDER"
+        " --page docs/about/data_size.md"
+    )
+    text = page(result, shared=arguments.shared, command=command)
+    if arguments.page is not None:
+        arguments.page.write_text(text, encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
