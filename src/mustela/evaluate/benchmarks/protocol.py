@@ -91,9 +91,13 @@ class SentenceEncoder(Protocol):
 
 @dataclass(frozen=True)
 class ScoreTools:
-    """What some scorers need besides the answers: a judge, a sentence encoder, a seed."""
+    """What some scorers need besides the answers: a judge, a sentence encoder, a seed.
+
+    With `swap` the judge is asked a second time with the order turned round.
+    """
 
     judge: Judge | None = None
+    swap: bool = True
     encoder: SentenceEncoder | None = None
     seed: int = 0
 
@@ -103,8 +107,8 @@ class Score:
     """What a scorer found.
 
     `figures` are measures by name, the main one first; `questions` holds every answer's own scores by name,
-    in the order of the answers, among them the main figure's where it is a mean over questions. `failed` says
-    which answers could not be read. `details` is whatever else belongs into `metrics.json`, `notes` are
+    in the order of the answers, among them the main figure's where it is a mean over questions; an answer
+    that a judge failed on has none. `failed` says which answers could not be read. `details` is whatever else belongs into `metrics.json`, `notes` are
     sentences for the person who reads the figures.
     """
 

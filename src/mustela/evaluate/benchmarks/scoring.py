@@ -81,11 +81,12 @@ def score_benchmark(
 
 def _groups(answers: Sequence[Answer], score: Score, main: str, *, seed: int) -> dict[str, dict[str, Any]]:
     """Return the main figure by box size, class ...; nothing where it is no mean over questions."""
-    if not all(main in row for row in score.questions) or score.figures[main].get("unit") == "points":
+    if score.figures[main].get("unit") == "points":
         return {}
+    scored = [place for place, row in enumerate(score.questions) if main in row]
     groups: dict[str, dict[str, Any]] = {}
     for title in dict.fromkeys(name for answer in answers for name in groups_of(answer)):
-        places = [place for place, answer in enumerate(answers) if title in groups_of(answer)]
+        places = [place for place in scored if title in groups_of(answers[place])]
         names = [groups_of(answers[place])[title] for place in places]
         if len(set(names)) <= MAX_GROUPS:
             groups[title] = measure_groups(
