@@ -11,7 +11,18 @@ from collections.abc import Sequence
 from typing import Final
 
 import mustela
-from mustela.cli import ask, convert, data, evaluate, export, merge, train, version
+from mustela.cli import (
+    ask,
+    benchmarks,
+    convert,
+    data,
+    evaluate,
+    export,
+    merge,
+    score,
+    train,
+    version,
+)
 from mustela.errors import MustelaError
 
 __all__ = ["build_parser", "main"]
@@ -21,7 +32,7 @@ INTERRUPTED_STATUS: Final = 130
 BROKEN_PIPE_STATUS: Final = 141
 
 # The order is the order of `mustela --help`.
-COMMANDS: Final = (train, evaluate, ask, merge, data, convert, export, version)
+COMMANDS: Final = (train, evaluate, score, benchmarks, ask, merge, data, convert, export, version)
 
 
 def build_parser() -> argparse.ArgumentParser:

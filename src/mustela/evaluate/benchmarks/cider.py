@@ -18,7 +18,9 @@ MOST = 10.0
 Ngrams = Counter[tuple[str, ...]]
 
 
-def score_cider(candidates: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]) -> list[float]:
+def score_cider(
+    candidates: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]
+) -> list[float]:
     """Return CIDEr-D of every caption, 0 to 10.
 
     Args:

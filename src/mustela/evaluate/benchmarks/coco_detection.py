@@ -21,7 +21,15 @@ from pycocotools.cocoeval import COCOeval
 from mustela.evaluate.answers import normalise_answer
 from mustela.evaluate.benchmarks.coco_file import corners, picture_name
 from mustela.evaluate.benchmarks.folder import Pictures, read_json
-from mustela.evaluate.benchmarks.protocol import Answer, Benchmark, Item, LoadOptions, Needed, Score, ScoreTools
+from mustela.evaluate.benchmarks.protocol import (
+    Answer,
+    Benchmark,
+    Item,
+    LoadOptions,
+    Needed,
+    Score,
+    ScoreTools,
+)
 from mustela.evaluate.intervals import CONFIDENCE, MIN_PICTURES
 from mustela.regions import Box
 

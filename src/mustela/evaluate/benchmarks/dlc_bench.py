@@ -96,7 +96,9 @@ def read_choice(text: str, choices: Sequence[str]) -> int | None:
         letter = _LETTERS[place].lower()
         if said in (choice, letter, f"{letter}.", f"{letter}. {choice}"):
             return place
-    inside = [(said.rindex(choice), len(choice), place) for place, choice in enumerate(plain) if choice in said]
+    inside = [
+        (said.rindex(choice), len(choice), place) for place, choice in enumerate(plain) if choice in said
+    ]
     letter = said[0].upper()
     lettered = said[1:2] in (".", ")", ":", "\n") and letter in _LETTERS[: len(choices)]
     if len(inside) == 1:
@@ -109,7 +111,9 @@ def read_choice(text: str, choices: Sequence[str]) -> int | None:
     return -max(around)[1] if around else None
 
 
-def _ask(judge: Judge, question: dict[str, Any], description: str, *, turned: bool) -> tuple[int | None, bool]:
+def _ask(
+    judge: Judge, question: dict[str, Any], description: str, *, turned: bool
+) -> tuple[int | None, bool]:
     """Return the choice (by its place in the file), and whether the judge answered at all."""
     order = list(range(len(question["choices"])))
     if turned:
@@ -133,7 +137,9 @@ def score_object(questions: Sequence[dict[str, Any]], choices: Sequence[int | No
         for question, choice in zip(questions, choices, strict=True)
     ]
     recognised = all(
-        point > 0 for question, point in zip(questions, points, strict=True) if question["type"] == "recognition"
+        point > 0
+        for question, point in zip(questions, points, strict=True)
+        if question["type"] == "recognition"
     )
     found = {"recognised": float(recognised)}
     for kind in ("positive", "negative"):
@@ -177,11 +183,15 @@ def _score(answers: Sequence[Answer], tools: ScoreTools) -> Score:
             row["average"] = sum(parts) / len(parts)
     figures = {}
     for name in ("average", "positive", "negative"):
-        kept = [(row[name], answer.prediction) for row, answer in zip(rows, answers, strict=True) if name in row]
+        kept = [
+            (row[name], answer.prediction) for row, answer in zip(rows, answers, strict=True) if name in row
+        ]
         values, predictions = [value for value, _ in kept], [item for _, item in kept]
         figures[name] = measure_range(values, predictions, least=-1.0, most=1.0, seed=tools.seed)
     kept_rows = [(row["recognised"], a.prediction) for row, a in zip(rows, answers, strict=True) if row]
-    figures["recognised"] = measure([value for value, _ in kept_rows], [a for _, a in kept_rows], seed=tools.seed)
+    figures["recognised"] = measure(
+        [value for value, _ in kept_rows], [a for _, a in kept_rows], seed=tools.seed
+    )
     details = {
         "judge": tools.judge.usage(),
         "objects_without_a_judgement": sum(not row for row in rows),

@@ -28,7 +28,15 @@ from mustela.constants import LOCATION_PATTERN
 from mustela.errors import ConfigError, RecordError, RegionError
 from mustela.evaluate.benchmarks.figures import measure_statistic, ratio
 from mustela.evaluate.benchmarks.folder import Pictures, need, read_json, read_json_lines
-from mustela.evaluate.benchmarks.protocol import Answer, Benchmark, Item, LoadOptions, Needed, Score, ScoreTools
+from mustela.evaluate.benchmarks.protocol import (
+    Answer,
+    Benchmark,
+    Item,
+    LoadOptions,
+    Needed,
+    Score,
+    ScoreTools,
+)
 from mustela.regions import Box
 
 _SOURCE = "https://github.com/apple/ml-ferret (Ferret-Bench's data)"
@@ -49,7 +57,9 @@ def _load(root: Path, split: str, options: LoadOptions) -> list[Item]:
     items = []
     for part in _PARTS if split == "all" else (split,):
         folder = next(iter(sorted(root.glob(f"**/{part}/question.jsonl")))).parent
-        answers = {entry["question_id"]: str(entry["text"]) for entry in read_json_lines(folder / "answer.jsonl")}
+        answers = {
+            entry["question_id"]: str(entry["text"]) for entry in read_json_lines(folder / "answer.jsonl")
+        }
         context = {
             str(entry.get("question_id", entry.get("image"))): str(entry["text"])
             for entry in read_json_lines(folder / "context.jsonl")
@@ -162,7 +172,9 @@ def _score(answers: Sequence[Answer], tools: ScoreTools) -> Score:
     return Score(figures, rows, failed, details, notes)
 
 
-def _figures(answers: Sequence[Answer], rows: Sequence[dict[str, float]], tools: ScoreTools) -> dict[str, Any]:
+def _figures(
+    answers: Sequence[Answer], rows: Sequence[dict[str, float]], tools: ScoreTools
+) -> dict[str, Any]:
     figures = {}
     wanted = {"score": None, "score_published_order": None, **{f"score_{part}": part for part in _PARTS}}
     for name, part in wanted.items():

@@ -59,9 +59,7 @@ def measure_statistic(
     sums = np.zeros((len(names), rows.shape[1]))
     np.add.at(sums, [names[item.picture] for item in predictions], rows)
     rng = np.random.default_rng(seed)
-    drawn = [
-        statistic(sums[rng.integers(len(sums), size=len(sums))].sum(axis=0)) for _ in range(RESAMPLES)
-    ]
+    drawn = [statistic(sums[rng.integers(len(sums), size=len(sums))].sum(axis=0)) for _ in range(RESAMPLES)]
     low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     method = "bootstrap over pictures"
     return {**found, "low": float(low), "high": float(high), "interval": method, "levels": {}}

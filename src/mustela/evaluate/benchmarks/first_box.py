@@ -41,7 +41,9 @@ def first_ious(answers: Sequence[Answer]) -> tuple[list[float], list[bool]]:
     ious, failed = [], []
     for answer in answers:
         if len(answer.item.boxes) != 1:
-            raise RecordError(f"question {answer.item.id!r} has {len(answer.item.boxes)} true boxes, not one.")
+            raise RecordError(
+                f"question {answer.item.id!r} has {len(answer.item.boxes)} true boxes, not one."
+            )
         boxes = answered_boxes(answer)
         failed.append(not boxes)
         ious.append(float(box_iou(boxes[:1], answer.item.boxes)[0, 0]) if boxes else 0.0)
@@ -75,8 +77,6 @@ def score_first_box(answers: Sequence[Answer], tools: ScoreTools) -> Score:
         row["mean_iou"] = iou
         row["acc_50_best"] = float(bool(boxes) and float(np.max(box_iou(boxes, [target]))) >= 0.5)
         row["acc_50_inclusive"] = float(bool(boxes) and inclusive_iou(boxes[0], target) >= 0.5)
-    figures = {
-        name: measure([row[name] for row in rows], predictions, seed=tools.seed) for name in rows[0]
-    }
+    figures = {name: measure([row[name] for row in rows], predictions, seed=tools.seed) for name in rows[0]}
     details = {"parse_failure_reasons": failure_reasons(answers)}
     return Score(figures, rows, failed, details, (INCLUSIVE_NOTE,))

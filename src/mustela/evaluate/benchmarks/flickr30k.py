@@ -12,16 +12,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mustela.data.formats.xml_file import child_number, child_text, stream_elements
 from mustela.errors import RecordError
 from mustela.evaluate.benchmarks.figures import measure_statistic, ratio
 from mustela.evaluate.benchmarks.folder import Pictures, fill
-from mustela.evaluate.benchmarks.protocol import Answer, Benchmark, Item, LoadOptions, Needed, Score, ScoreTools
+from mustela.evaluate.benchmarks.protocol import (
+    Answer,
+    Benchmark,
+    Item,
+    LoadOptions,
+    Needed,
+    Score,
+    ScoreTools,
+)
 from mustela.evaluate.matching import BoxXYXY
 from mustela.evaluate.original import same_phrase
 from mustela.regions import Box, box_iou
-
-import numpy as np
 
 _ENTITY = re.compile(r"\[/EN#(\d+)((?:/\w+)+) ([^\]]*)\]")
 _SOURCE = "https://github.com/BryanPlummer/flickr30k_entities"

@@ -47,9 +47,7 @@ class Joined:
             "answered more than once": self.duplicates,
             "of unknown questions": self.unknown,
         }
-        return ", ".join(
-            f"{len(ids)} {text} (such as {ids[0]!r})" for text, ids in named.items() if ids
-        )
+        return ", ".join(f"{len(ids)} {text} (such as {ids[0]!r})" for text, ids in named.items() if ids)
 
 
 def read_answers(path: str | Path) -> list[Said]:
@@ -61,7 +59,10 @@ def read_answers(path: str | Path) -> list[Said]:
     source = Path(path)
     if not source.is_file():
         raise RecordError(f"{source}: there is no such file of predictions.")
-    return [_said(entry, f"{source}, prediction {number}") for number, entry in enumerate(read_json_lines(source), 1)]
+    return [
+        _said(entry, f"{source}, prediction {number}")
+        for number, entry in enumerate(read_json_lines(source), 1)
+    ]
 
 
 def _said(entry: Mapping[str, Any], where: str) -> Said:
@@ -88,7 +89,9 @@ def join(items: Sequence[Item], said: Sequence[Said], *, scale: Scale = "bins") 
         by_id[line.id] = line
     known = {item.id for item in items}
     if len(known) != len(items):
-        raise RecordError("the benchmark's questions have ids that come more than once: its files are broken.")
+        raise RecordError(
+            "the benchmark's questions have ids that come more than once: its files are broken."
+        )
     answers = []
     for item in items:
         line = by_id.get(item.id, Said(item.id, "", None, None))

@@ -24,7 +24,15 @@ import numpy as np
 from mustela.errors import RecordError
 from mustela.evaluate.benchmarks.coco_file import corners, object_mask, picture_name
 from mustela.evaluate.benchmarks.folder import Pictures, fill, read_json
-from mustela.evaluate.benchmarks.protocol import Answer, Benchmark, Item, LoadOptions, Needed, Score, ScoreTools
+from mustela.evaluate.benchmarks.protocol import (
+    Answer,
+    Benchmark,
+    Item,
+    LoadOptions,
+    Needed,
+    Score,
+    ScoreTools,
+)
 from mustela.evaluate.forms import Form, region_of
 from mustela.evaluate.measure import measure
 from mustela.evaluate.original import names_it
@@ -90,7 +98,9 @@ def _draw(
         there |= set(image.get("not_exhaustive_category_ids", ()))
         others = sorted(categories.keys() - there)
         if not others:
-            raise RecordError(f"{where}: every category may be in picture {image['id']}: nothing to choose from.")
+            raise RecordError(
+                f"{where}: every category may be in picture {image['id']}: nothing to choose from."
+            )
         right = categories[annotation["category_id"]]
         wrong = categories[others[int(rng.integers(len(others)))]]
         names = (_name(right), _name(wrong))

@@ -13,7 +13,15 @@ from pathlib import Path
 from mustela.evaluate.benchmarks.coco_file import object_mask
 from mustela.evaluate.benchmarks.figures import measure_range
 from mustela.evaluate.benchmarks.folder import Pictures, need, read_json_lines
-from mustela.evaluate.benchmarks.protocol import Answer, Benchmark, Item, LoadOptions, Needed, Score, ScoreTools
+from mustela.evaluate.benchmarks.protocol import (
+    Answer,
+    Benchmark,
+    Item,
+    LoadOptions,
+    Needed,
+    Score,
+    ScoreTools,
+)
 from mustela.evaluate.measure import measure
 from mustela.regions import Mask
 
@@ -80,7 +88,9 @@ def _score(answers: Sequence[Answer], tools: ScoreTools) -> Score:
         near = tools.encoder.similarities(said, names)
         for row, value in zip(rows, near, strict=True):
             row["semantic_similarity"] = value
-        figures["semantic_similarity"] = measure_range(near, predictions, least=-1.0, most=1.0, seed=tools.seed)
+        figures["semantic_similarity"] = measure_range(
+            near, predictions, least=-1.0, most=1.0, seed=tools.seed
+        )
     figures = {
         "semantic_iou": measure([row["semantic_iou"] for row in rows], predictions, seed=tools.seed),
         **figures,

@@ -15,7 +15,15 @@ from mustela.errors import RecordError
 from mustela.evaluate.answers import yes_or_no
 from mustela.evaluate.benchmarks.figures import measure_statistic, ratio
 from mustela.evaluate.benchmarks.folder import Pictures, fill, need, read_json_lines
-from mustela.evaluate.benchmarks.protocol import Answer, Benchmark, Item, LoadOptions, Needed, Score, ScoreTools
+from mustela.evaluate.benchmarks.protocol import (
+    Answer,
+    Benchmark,
+    Item,
+    LoadOptions,
+    Needed,
+    Score,
+    ScoreTools,
+)
 from mustela.evaluate.measure import measure
 from mustela.evaluate.original import says_yes
 
@@ -73,11 +81,11 @@ def _score(answers: Sequence[Answer], tools: ScoreTools) -> Score:
             columns, predictions, statistic, count=counts[name], seed=tools.seed
         )
     figures["yes_share"] = measure(said.astype(float).tolist(), predictions, seed=tools.seed)
-    rows = [
-        {"accuracy": float(hit), "yes_share": float(yes)} for hit, yes in zip(right, said, strict=True)
-    ]
+    rows = [{"accuracy": float(hit), "yes_share": float(yes)} for hit, yes in zip(right, said, strict=True)]
     failed = [answer.missing or yes_or_no(answer.prediction.text) is None for answer in answers]
-    note = "parse_failure_rate: answers that don't begin with yes or no; the protocol reads them all the same."
+    note = (
+        "parse_failure_rate: answers that don't begin with yes or no; the protocol reads them all the same."
+    )
     return Score(figures, rows, failed, notes=(note,))
 
 
@@ -91,9 +99,7 @@ POPE = Benchmark(
     splits=("all", *_SETS),
     files=(
         Needed("**/coco_pope_*.json", _SOURCE),
-        Needed(
-            "**/COCO_val2014_*.jpg", "http://images.cocodataset.org/zips/val2014.zip", pictures=True
-        ),
+        Needed("**/COCO_val2014_*.jpg", "http://images.cocodataset.org/zips/val2014.zip", pictures=True),
     ),
     prompt="{question}",
     load=_load,

@@ -16,7 +16,15 @@ import numpy as np
 from mustela.errors import RecordError
 from mustela.evaluate.benchmarks.first_box import failure_reasons, first_ious
 from mustela.evaluate.benchmarks.folder import Pictures, fill, need
-from mustela.evaluate.benchmarks.protocol import Answer, Benchmark, Item, LoadOptions, Needed, Score, ScoreTools
+from mustela.evaluate.benchmarks.protocol import (
+    Answer,
+    Benchmark,
+    Item,
+    LoadOptions,
+    Needed,
+    Score,
+    ScoreTools,
+)
 from mustela.evaluate.measure import measure
 
 _SOURCE = "https://huggingface.co/datasets/JierunChen/Ref-L4"

@@ -12,7 +12,15 @@ from pathlib import Path
 
 from mustela.errors import RecordError
 from mustela.evaluate.benchmarks.folder import Pictures, fill, need, read_json_lines
-from mustela.evaluate.benchmarks.protocol import Answer, Benchmark, Item, LoadOptions, Needed, Score, ScoreTools
+from mustela.evaluate.benchmarks.protocol import (
+    Answer,
+    Benchmark,
+    Item,
+    LoadOptions,
+    Needed,
+    Score,
+    ScoreTools,
+)
 from mustela.evaluate.measure import measure
 from mustela.regions import Point, image_size
 
@@ -70,7 +78,9 @@ def _score(answers: Sequence[Answer], tools: ScoreTools) -> Score:
         x1, y1, x2, y2 = answer.item.boxes[0]
         click = click_of(answer)
         failed.append(click is None)
-        rows.append({"click_accuracy": float(click is not None and x1 <= click[0] <= x2 and y1 <= click[1] <= y2)})
+        rows.append(
+            {"click_accuracy": float(click is not None and x1 <= click[0] <= x2 and y1 <= click[1] <= y2)}
+        )
     predictions = [answer.prediction for answer in answers]
     scores = [row["click_accuracy"] for row in rows]
     cells = [answer.item.groups["platform and element"] for answer in answers]
@@ -78,7 +88,9 @@ def _score(answers: Sequence[Answer], tools: ScoreTools) -> Score:
         "click_accuracy": measure(scores, predictions, seed=tools.seed),
         "macro_click_accuracy": measure(scores, predictions, classes=cells, seed=tools.seed),
     }
-    note = "macro_click_accuracy is the mean of the cells platform × text or icon, as SeeClick's table averages."
+    note = (
+        "macro_click_accuracy is the mean of the cells platform × text or icon, as SeeClick's table averages."
+    )
     return Score(figures, rows, failed, notes=(note,))
 
 
