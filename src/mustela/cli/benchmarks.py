@@ -62,7 +62,9 @@ def run(args: argparse.Namespace) -> int:
     if not all(entry.found for entry in checked):
         return 2
     items = benchmark.items(args.root, split=split, seed=args.seed)
-    absent = {item.picture for item in items if item.picture and not (Path(args.root) / item.picture).is_file()}
+    absent = {
+        item.picture for item in items if item.picture and not (Path(args.root) / item.picture).is_file()
+    }
     pictures = {item.picture for item in items}
     print(f"{split}: {len(items)} questions about {len(pictures)} pictures, {len(absent)} of them missing")
     if absent:

@@ -40,7 +40,11 @@ MODEL is a model's or adapter's folder, a run's folder, the name of a model that
 def add_parser(subparsers: Subparsers) -> None:
     """Register `mustela evaluate`."""
     parser = add_command(
-        subparsers, "evaluate", summary="measure a model on a data file or a benchmark", run=run, description=_DESCRIPTION
+        subparsers,
+        "evaluate",
+        summary="measure a model on a data file or a benchmark",
+        run=run,
+        description=_DESCRIPTION,
     )
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument(

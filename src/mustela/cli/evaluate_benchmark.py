@@ -37,14 +37,19 @@ def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
     server = parser.add_argument_group("a server as MODEL")
     server.add_argument("--endpoint_model", metavar="NAME", help="the server's name of the model")
     server.add_argument(
-        "--api_key_env", default="OPENAI_API_KEY", metavar="VARIABLE", help="environment variable with its key"
+        "--api_key_env",
+        default="OPENAI_API_KEY",
+        metavar="VARIABLE",
+        help="environment variable with its key",
     )
     server.add_argument(
         "--coordinates",
         default="bins",
         help="how it reads and writes boxes: bins, corners, json, unit or pixels (default: bins)",
     )
-    server.add_argument("--concurrency", type=int, default=4, metavar="N", help="requests at a time (default: 4)")
+    server.add_argument(
+        "--concurrency", type=int, default=4, metavar="N", help="requests at a time (default: 4)"
+    )
 
 
 def add_scoring_options(group: Any) -> None:
@@ -52,9 +57,14 @@ def add_scoring_options(group: Any) -> None:
     group.add_argument("--judge", metavar="ADDRESS", help="OpenAI-compatible address of the judge")
     group.add_argument("--judge_model", metavar="NAME", help="the judge's name on its server")
     group.add_argument(
-        "--judge_key_env", default="OPENAI_API_KEY", metavar="VARIABLE", help="environment variable with its key"
+        "--judge_key_env",
+        default="OPENAI_API_KEY",
+        metavar="VARIABLE",
+        help="environment variable with its key",
     )
-    group.add_argument("--judge_cache", metavar="FILE", help="where its answers are kept (judge.jsonl beside them)")
+    group.add_argument(
+        "--judge_cache", metavar="FILE", help="where its answers are kept (judge.jsonl beside them)"
+    )
     group.add_argument(
         "--judge_price",
         nargs=2,
@@ -95,7 +105,9 @@ def evaluate_benchmark(args: argparse.Namespace, *, progress: Progress | None) -
 
     benchmark = find_benchmark(args.benchmark)
     if args.root is None:
-        raise ConfigError(f"--benchmark needs --root, the folder of its files: `mustela benchmarks {args.benchmark}`.")
+        raise ConfigError(
+            f"--benchmark needs --root, the folder of its files: `mustela benchmarks {args.benchmark}`."
+        )
     if args.compare:
         raise ConfigError("--compare is for --data; `mustela compare DIR DIR` compares benchmark results.")
     if benchmark.needs_judge and not args.judge:
@@ -135,7 +147,9 @@ def _ask(
         if not args.endpoint_model:
             raise ConfigError("a server as MODEL needs --endpoint_model, the model's name there.")
         if args.coordinates not in COORDINATE_STYLES:
-            raise ConfigError(f"--coordinates {args.coordinates}: choose one of {', '.join(COORDINATE_STYLES)}.")
+            raise ConfigError(
+                f"--coordinates {args.coordinates}: choose one of {', '.join(COORDINATE_STYLES)}."
+            )
         client = ChatClient(args.model, args.endpoint_model, key=os.environ.get(args.api_key_env))
         endpoint = Endpoint(client, args.coordinates, args.concurrency)
         ask_endpoint(

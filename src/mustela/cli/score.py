@@ -26,7 +26,11 @@ questions.jsonl beside FILE, which `mustela evaluate` leaves there.
 def add_parser(subparsers: Subparsers) -> None:
     """Register `mustela score`."""
     parser = add_command(
-        subparsers, "score", summary="score a file of answers to a benchmark", run=run, description=_DESCRIPTION
+        subparsers,
+        "score",
+        summary="score a file of answers to a benchmark",
+        run=run,
+        description=_DESCRIPTION,
     )
     parser.add_argument("file", metavar="FILE", help="answers, JSON lines or a JSON array")
     parser.add_argument("--benchmark", required=True, metavar="NAME", help="see `mustela benchmarks`")
