@@ -14,6 +14,7 @@ import mustela
 from mustela.cli import (
     ask,
     benchmarks,
+    compare,
     convert,
     data,
     evaluate,
@@ -32,7 +33,7 @@ INTERRUPTED_STATUS: Final = 130
 BROKEN_PIPE_STATUS: Final = 141
 
 # The order is the order of `mustela --help`.
-COMMANDS: Final = (train, evaluate, score, benchmarks, ask, merge, data, convert, export, version)
+COMMANDS: Final = (train, evaluate, score, benchmarks, compare, ask, merge, data, convert, export, version)
 
 
 def build_parser() -> argparse.ArgumentParser:
