@@ -14,13 +14,17 @@ from mustela.errors import ConfigError
 
 if TYPE_CHECKING:
     from mustela.evaluate.benchmarks import Item, ScoreTools
+    from mustela.evaluate.benchmarks.asking import Endpoint
     from mustela.evaluate.runner import Progress
 
 __all__ = [
     "add_benchmark_options",
     "add_scoring_options",
+    "add_server_options",
     "benchmark_summary",
+    "endpoint_of",
     "evaluate_benchmark",
+    "is_address",
     "process_group",
     "scoring_tools",
 ]
@@ -34,6 +38,11 @@ def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--split", help="one of the benchmark's splits (default: its first)")
     group.add_argument("--prompt", help="the question, with the fields that the benchmark's own has")
     add_scoring_options(group)
+    add_server_options(parser)
+
+
+def add_server_options(parser: argparse.ArgumentParser) -> None:
+    """Declare how a server is asked."""
     server = parser.add_argument_group("a server as MODEL")
     server.add_argument("--endpoint_model", metavar="NAME", help="the server's name of the model")
     server.add_argument(
@@ -114,7 +123,7 @@ def evaluate_benchmark(args: argparse.Namespace, *, progress: Progress | None) -
         raise ConfigError(f"{benchmark.title} needs a judge: --judge ADDRESS --judge_model NAME.")
     split = benchmark.check_split(args.split)
     items = benchmark.items(args.root, split=split, prompt=args.prompt, seed=args.seed)[: args.limit]
-    name = args.model.rstrip("/").rsplit("/", 1)[-1] if not _is_address(args.model) else args.endpoint_model
+    name = args.model.rstrip("/").rsplit("/", 1)[-1] if not is_address(args.model) else args.endpoint_model
     out = Path(args.out or f"{benchmark.name}-{split}-{name}".replace("/", "-"))
     tokens = args.max_new_tokens or benchmark.max_new_tokens
     about = {"model": str(args.model), "benchmark": benchmark.name, "split": split, "root": str(args.root)}
@@ -139,19 +148,10 @@ def _ask(
     progress: Progress | None,
 ) -> bool:
     """Ask the model or the server; return whether this is the process that scores."""
-    from mustela.evaluate.benchmarks.asking import Endpoint, ask_endpoint, ask_model
-    from mustela.evaluate.chat_client import ChatClient
-    from mustela.regions import COORDINATE_STYLES
+    from mustela.evaluate.benchmarks.asking import ask_endpoint, ask_model
 
-    if _is_address(args.model):
-        if not args.endpoint_model:
-            raise ConfigError("a server as MODEL needs --endpoint_model, the model's name there.")
-        if args.coordinates not in COORDINATE_STYLES:
-            raise ConfigError(
-                f"--coordinates {args.coordinates}: choose one of {', '.join(COORDINATE_STYLES)}."
-            )
-        client = ChatClient(args.model, args.endpoint_model, key=os.environ.get(args.api_key_env))
-        endpoint = Endpoint(client, args.coordinates, args.concurrency)
+    if is_address(args.model):
+        endpoint = endpoint_of(args)
         ask_endpoint(
             endpoint,
             items,
@@ -186,8 +186,23 @@ def _ask(
     return rank == 0
 
 
-def _is_address(model: str) -> bool:
+def is_address(model: str) -> bool:
+    """Tell whether MODEL is a server."""
     return model.startswith(("http://", "https://"))
+
+
+def endpoint_of(args: argparse.Namespace) -> Endpoint:
+    """Return the server that the options describe; a ConfigError for ones that don't fit."""
+    from mustela.evaluate.benchmarks.asking import Endpoint
+    from mustela.evaluate.chat_client import ChatClient
+    from mustela.regions import COORDINATE_STYLES
+
+    if not args.endpoint_model:
+        raise ConfigError("a server as MODEL needs --endpoint_model, the model's name there.")
+    if args.coordinates not in COORDINATE_STYLES:
+        raise ConfigError(f"--coordinates {args.coordinates}: choose one of {', '.join(COORDINATE_STYLES)}.")
+    client = ChatClient(args.model, args.endpoint_model, key=os.environ.get(args.api_key_env))
+    return Endpoint(client, args.coordinates, args.concurrency)
 
 
 @contextmanager

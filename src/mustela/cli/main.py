@@ -20,6 +20,7 @@ from mustela.cli import (
     evaluate,
     export,
     merge,
+    robustness,
     score,
     train,
     version,
@@ -33,7 +34,20 @@ INTERRUPTED_STATUS: Final = 130
 BROKEN_PIPE_STATUS: Final = 141
 
 # The order is the order of `mustela --help`.
-COMMANDS: Final = (train, evaluate, score, benchmarks, compare, ask, merge, data, convert, export, version)
+COMMANDS: Final = (
+    train,
+    evaluate,
+    score,
+    benchmarks,
+    compare,
+    robustness,
+    ask,
+    merge,
+    data,
+    convert,
+    export,
+    version,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

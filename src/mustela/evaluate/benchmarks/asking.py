@@ -12,6 +12,7 @@ from mustela.constants import IMAGE_PLACEHOLDER
 from mustela.data.image_folder import locate_image
 from mustela.data.processor import MustelaProcessor
 from mustela.data.record import ImageRef, Record, RegionAnnotation, Turn
+from mustela.errors import RegionError
 from mustela.evaluate.benchmarks.items_file import QUESTIONS, items_fingerprint, write_items
 from mustela.evaluate.benchmarks.protocol import Item
 from mustela.evaluate.chat_client import ChatClient, user_message
@@ -28,7 +29,7 @@ from mustela.evaluate.runner import (
     process,
     wait,
 )
-from mustela.infer import placeholder_numbers
+from mustela.infer import Query, placeholder_numbers
 from mustela.model import MustelaForConditionalGeneration
 from mustela.regions import Box, CoordinateStyle, load_image, scale_of, write_coordinates
 
@@ -101,17 +102,29 @@ class Endpoint:
 
     def ask(self, item: Item, root: str | Path, *, max_new_tokens: int) -> Prediction:
         """Return the server's answer to an item; RequestError, ImageError or RegionError if there is none."""
-        images = [load_image(locate_image(item.picture, root))] if item.picture else []
-        size = images[0].size if images else None
-        numbers = iter(placeholder_numbers(item.question, len(item.regions)))
+        image = load_image(locate_image(item.picture, root)) if item.picture else None
+        text = self.say(Query(image, item.question, item.regions), max_new_tokens=max_new_tokens)
+        size = None if image is None else image.size
+        return item.answered(text, scale=scale_of(self.coordinates), image_wh=size)
+
+    def say(self, query: Query, *, max_new_tokens: int) -> str:
+        """Return the server's answer to a question; errors as `ask`."""
+        image = None if query.image is None else load_image(query.image)
+        numbers = iter(placeholder_numbers(query.text, len(query.regions)))
 
         def coordinates(_: re.Match[str]) -> str:
-            region = item.regions[next(numbers)]
-            return write_coordinates(region, size or (1, 1), style=self.coordinates)
+            if image is None:
+                raise RegionError("there is no picture for the question's regions.")
+            return write_coordinates(query.regions[next(numbers)], image.size, style=self.coordinates)
 
-        text = _PLACEHOLDER.sub(coordinates, item.question)
-        reply = self.client.ask([user_message(text, images)], max_tokens=max_new_tokens)
-        return item.answered(reply.text, scale=scale_of(self.coordinates), image_wh=size)
+        text = _PLACEHOLDER.sub(coordinates, query.text)
+        message = user_message(text, [] if image is None else [image])
+        return self.client.ask([message], max_tokens=max_new_tokens).text
+
+    def say_all(self, queries: Sequence[Query], *, max_new_tokens: int) -> list[str]:
+        """Return the answers to several questions in their order."""
+        with ThreadPoolExecutor(max_workers=self.concurrency) as pool:
+            return list(pool.map(lambda query: self.say(query, max_new_tokens=max_new_tokens), queries))
 
 
 def ask_endpoint(
