@@ -20,8 +20,8 @@ __all__ = ["add_parser", "run"]
 
 _DESCRIPTION = """\
 Ask a data file's referring questions in other ways: the object pointed at by point, box, scribble and mask, a
-shaken box, the picture resized or padded, other words, and the region at an empty place. Writes variants.jsonl
-and robustness.json.
+shaken box, the picture resized or padded, other words, and the region at an empty place. Writes
+variants.jsonl and robustness.json.
 
   mustela robustness shapes-base --data shapes/val.json --image_folder shapes/images --limit 100
 
@@ -127,7 +127,8 @@ def robustness_summary(found: Mapping[str, Any]) -> str:
     if nothing is not None:
         lines.append(
             f"at an empty place: names an object {_cell(nothing['names_an_object'])}, "
-            f"the same answer as at the object {_cell(nothing['same_answer'])}, n {nothing['same_answer']['n']}"
+            f"the same answer as at the object {_cell(nothing['same_answer'])}, "
+            f"n {nothing['same_answer']['n']}"
         )
     return "\n".join(lines)
 

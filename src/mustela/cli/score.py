@@ -17,8 +17,8 @@ Score answers to a benchmark's questions; they may come from anywhere.
   mustela score refcoco-val-mine/predictions.jsonl --benchmark refcoco
   mustela score answers.jsonl --benchmark refcoco --root refcoco --split testA --scale pixels
 
-FILE has JSON lines {"id": ..., "text": ...}, joined with the questions by id; `mustela benchmarks NAME --root DIR
---questions FILE` writes the questions with their ids. Without --root the questions are taken from
+FILE has JSON lines {"id": ..., "text": ...}, joined with the questions by id; `mustela benchmarks NAME --root
+DIR --questions FILE` writes the questions with their ids. Without --root the questions are taken from
 questions.jsonl beside FILE, which `mustela evaluate` leaves there.
 """
 
@@ -64,8 +64,8 @@ def run(args: argparse.Namespace) -> None:
         items = read_items(beside)
     else:
         raise ConfigError(
-            f"there is no {beside}, so the questions are unknown: name the folder of {benchmark.title}'s files "
-            "with --root."
+            f"there is no {beside}, so the questions are unknown: name the folder of "
+            f"{benchmark.title}'s files with --root."
         )
     out = Path(args.out) if args.out else Path(args.file).parent
     tools = scoring_tools(args, folder=out, seed=args.seed)

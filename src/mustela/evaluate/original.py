@@ -178,7 +178,7 @@ def score_lvis(predictions: Sequence[Mapping[str, Any]]) -> float:
 
 
 def names_it(entry: Mapping[str, Any]) -> bool:
-    """Tell whether an answer (`text`) contains `name` or one of `synonyms`, parts with a negation left out."""
+    """Tell whether an answer (`text`) contains `name` or one of `synonyms` outside a negation."""
     text = str(entry["text"])
     for negation in ("not", "no"):
         text = re.sub(rf"\s{negation}.*?[,.]", "", text)

@@ -20,7 +20,8 @@ def flickr(tmp_path: Path) -> Path:
     sentences.mkdir()
     annotations.mkdir()
     (sentences / "123.txt").write_text(
-        "[/EN#1/people Two men] walk [/EN#2/animals a dog] .\n[/EN#3/scene A park] with [/EN#2/animals the dog] .\n"
+        "[/EN#1/people Two men] walk [/EN#2/animals a dog] .\n"
+        "[/EN#3/scene A park] with [/EN#2/animals the dog] .\n"
     )
     boxes = {"1": [(1, 1, 11, 11), (31, 1, 41, 11)], "2": [(51, 11, 71, 31)]}
     objects = "".join(

@@ -49,7 +49,7 @@ def test_the_judge_remembers_counts_and_stops(server: StandIn, tmp_path: Path) -
         "completion_tokens": 20,
         "cost": pytest.approx(2 * (100 * 2 + 10 * 10) / 1e6),
     }
-    with pytest.raises(ConfigError, match="budget of 0.00"):
+    with pytest.raises(ConfigError, match=r"budget of 0\.00"):
         judge.ask("three")
     with cache.open("a") as file:
         file.write('{"key": "cut o')

@@ -138,7 +138,7 @@ def test_xywh_of_the_file_becomes_corners_and_bins_become_pixels() -> None:
 def test_missing_files_and_splits_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"refs\(unc\)\.p.*lichengunc"):
         find_benchmark("refcoco").items(tmp_path)
-    with pytest.raises(ConfigError, match="no split 'testC'. Choose one of: val, testA, testB"):
+    with pytest.raises(ConfigError, match=r"no split 'testC'\. Choose one of: val, testA, testB"):
         find_benchmark("refcoco").items(tmp_path, split="testC")
     with pytest.raises(ConfigError, match="there is no such folder"):
         find_benchmark("refcoco").items(tmp_path / "none")

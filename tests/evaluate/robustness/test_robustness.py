@@ -63,13 +63,15 @@ def test_every_family_has_its_variants() -> None:
             moved_by = np.abs(np.array(variant.query.regions[0].bounds_xyxy()) - BOX)
             assert (moved_by <= [2, 3, 2, 3]).all()
             assert moved_by.any()
-    assert by_name["× 0.5"].query.image.size == (40, 30)
-    assert by_name["× 0.5"].query.regions == (Box(5, 5, 15, 20),)
+    assert by_name["size x 0.5"].query.image.size == (40, 30)
+    assert by_name["size x 0.5"].query.regions == (Box(5, 5, 15, 20),)
     assert by_name["all round"].query.image.size == (120, 90)
     assert by_name["all round"].query.regions == (Box(30, 25, 50, 55),)
     assert by_name["right and bottom"].query.regions == (Box(*BOX),)
     # The same again, for the same seed and question.
-    assert [v.query.regions for v in variants_of(question, image, taken=[BOX])] == [v.query.regions for v in found]
+    assert [v.query.regions for v in variants_of(question, image, taken=[BOX])] == [
+        v.query.regions for v in found
+    ]
 
 
 def test_without_a_mask_there_are_fewer_forms() -> None:
@@ -148,6 +150,9 @@ def test_a_model_is_asked_and_files_are_left(tmp_path: Path) -> None:
     assert found["families"]["jitter"]["consistency"]["value"] == 1.0
     lines = (tmp_path / "out" / "variants.jsonl").read_text().splitlines()
     assert len(lines) == len(asked)
-    assert json.loads((tmp_path / "out" / "robustness.json").read_text())["families"].keys() == found["families"].keys()
+    assert (
+        json.loads((tmp_path / "out" / "robustness.json").read_text())["families"].keys()
+        == found["families"].keys()
+    )
     with pytest.raises(RecordError, match="no question about exactly one region"):
         evaluate_robustness(ask, [], out_dir=tmp_path / "out", image_folder=tmp_path)

@@ -94,7 +94,7 @@ def ask_model(
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A chat server under test: regions go into its prompt, and boxes come back, as coordinates of a style."""
+    """A chat server under test: regions go into its prompt, and boxes come back, in a style."""
 
     client: ChatClient
     coordinates: CoordinateStyle = "bins"
@@ -140,8 +140,8 @@ def ask_endpoint(
 ) -> None:
     """Ask a chat server all items; leaves `questions.jsonl` and `predictions.jsonl` in `out_dir`.
 
-    Goes on where it was interrupted. Raises RequestError when the server gives no answer to a question: what it
-    answered before is kept.
+    Goes on where it was interrupted. Raises RequestError when the server gives no answer to a question:
+    what it answered before is kept.
     """
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)

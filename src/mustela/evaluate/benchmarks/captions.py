@@ -72,7 +72,7 @@ def score_captions(answers: Sequence[Answer], tools: ScoreTools) -> Score:
     notes = (
         "meteor: words, stems"
         + (" and WordNet's synonyms" if with_synonyms else "; nltk's WordNet is absent")
-        + ". METEOR 1.5 (Java) of the published tables also has paraphrases: compare within this scorer only.",
+        + ". METEOR 1.5 (Java) of the published tables has paraphrases too: compare within this scorer only.",
         "cider: CIDEr-D with document frequencies of this split's references, 0 to 10 (papers print it times"
         " 10 or 100). Words are split by nltk's Treebank rules.",
     )

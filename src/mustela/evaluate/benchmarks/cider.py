@@ -65,7 +65,7 @@ def _one(said: Ngrams, references: Sequence[Ngrams], frequency: Ngrams, document
 def _weighted(
     ngrams: Ngrams, frequency: Ngrams, documents: float
 ) -> tuple[list[dict[tuple[str, ...], float]], list[float], int]:
-    """Return the tf-idf vector and its norm for each n, and the length, which the server counts in bigrams."""
+    """Return the tf-idf vector and its norm for each n, and the length, counted in bigrams as there."""
     vectors: list[dict[tuple[str, ...], float]] = [{} for _ in range(_LONGEST)]
     for ngram, count in ngrams.items():
         weight = count * (documents - math.log(max(1, frequency[ngram])))

@@ -1,8 +1,8 @@
 """COCO detection: answers that name every object with its box, as AP and AR.
 
 The answer's boxes belong to the category that the words before them say; boxes with other words are left out.
-Language models give no confidences, so a box's rank is its place in the answer: the first has the score 1, the
-n-th 1 / n. AP and AR are pycocotools's (Lin et al. 2014).
+Language models give no confidences, so a box's rank is its place in the answer: the first has the score 1,
+the n-th 1 / n. AP and AR are pycocotools's (Lin et al. 2014).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from mustela.evaluate.benchmarks.protocol import (
 from mustela.evaluate.intervals import CONFIDENCE, MIN_PICTURES
 from mustela.regions import Box
 
-_STATS = ("ap", "ap_50", "ap_75", "ap_small", "ap_medium", "ap_large")
+_STATS: tuple[str, ...] = ("ap", "ap_50", "ap_75", "ap_small", "ap_medium", "ap_large")
 _STATS += ("ar_1", "ar_10", "ar_100", "ar_small", "ar_medium", "ar_large")
 _RESAMPLES = 100
 _NONE = -1.0  # pycocotools's value where there is no object of a size

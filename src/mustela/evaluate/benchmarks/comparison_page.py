@@ -129,13 +129,13 @@ def _test(delta: Difference, scale: int, digits: int) -> str:
 
 def _plain(found: dict[str, Any]) -> Cell:
     if found.get("unit") == "points":
-        value, bounds = f"{found['value']:.3f}", f"{found['low']:.3f} – {found['high']:.3f}"
+        value, bounds = f"{found['value']:.3f}", f"{found['low']:.3f} - {found['high']:.3f}"
     else:
         value, bounds = (
             f"{100 * found['value']:.1f}%",
-            f"{100 * found['low']:.1f} – {100 * found['high']:.1f}",
+            f"{100 * found['low']:.1f} - {100 * found['high']:.1f}",
         )
-    return Cell(value, bounds if found["interval"] != "none" else "–", "", "", f"n = {found['n']}")
+    return Cell(value, bounds if found["interval"] != "none" else "-", "", "", f"n = {found['n']}")
 
 
 def _odd_ids(result: Result) -> str:

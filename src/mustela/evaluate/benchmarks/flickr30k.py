@@ -114,9 +114,9 @@ def phrase_hits(phrase: Mapping[str, Any], boxes: Sequence[BoxXYXY]) -> dict[str
     targets = {"merged": [hull(truth)], "any": truth}
     found: dict[str, float] = {}
     for protocol in _PROTOCOLS:
-        good = (box_iou(list(boxes), targets[protocol]) >= 0.5).any(axis=1) if boxes else np.zeros(0, bool)
+        good = [bool(row.any()) for row in box_iou(list(boxes), targets[protocol]) >= 0.5]
         for name, count in _TOP:
-            found[f"{protocol}_{name}"] = float(good[:count].any())
+            found[f"{protocol}_{name}"] = float(any(good[:count]))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Items as JSON lines (`questions.jsonl`), so that a folder of answers can be scored without its benchmark."""
+"""Items as JSON lines (`questions.jsonl`), so that answers can be scored without the benchmark's files."""
 
 from __future__ import annotations
 

@@ -30,8 +30,8 @@ class Said:
 class Joined:
     """Answers in the order of the items, and the ids that don't add up.
 
-    `missing` have no prediction and score as empty answers; of `duplicates` the last one counts, `conflicting`
-    are those among them whose texts differ; `unknown` belong to no question and are left out.
+    `missing` have no prediction and score as empty answers; of `duplicates` the last one counts,
+    `conflicting` are those among them whose texts differ; `unknown` belong to no question and are left out.
     """
 
     answers: tuple[Answer, ...]

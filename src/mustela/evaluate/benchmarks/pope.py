@@ -1,7 +1,7 @@
 """POPE: is an object in the picture? Questions about random, popular and adversarial objects.
 
-Li et al. 2023, Evaluating Object Hallucination in Large Vision-Language Models. Answers are read as its scorer
-reads them: "No", "no" or "not" among the words before the first period is a no, everything else a yes.
+Li et al. 2023, Evaluating Object Hallucination in Large Vision-Language Models. Answers are read as its
+scorer reads them: "No", "no" or "not" among the words before the first period is a no, everything else a yes.
 """
 
 from __future__ import annotations

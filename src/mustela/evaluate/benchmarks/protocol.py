@@ -108,8 +108,8 @@ class Score:
 
     `figures` are measures by name, the main one first; `questions` holds every answer's own scores by name,
     in the order of the answers, among them the main figure's where it is a mean over questions; an answer
-    that a judge failed on has none. `failed` says which answers could not be read. `details` is whatever else belongs into `metrics.json`, `notes` are
-    sentences for the person who reads the figures.
+    that a judge failed on has none. `failed` says which answers could not be read. `details` is whatever else
+    belongs into `metrics.json`, `notes` are sentences for the person who reads the figures.
     """
 
     figures: Mapping[str, Mapping[str, Any]]

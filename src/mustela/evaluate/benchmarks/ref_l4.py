@@ -1,7 +1,7 @@
 """Ref-L4: long, corrected referring expressions over 365 classes.
 
 Chen et al. 2024, Revisiting Referring Expression Comprehension Evaluation in the Era of Large Multimodal
-Models. Its own scorer counts IoU > threshold; at exactly the threshold ours is a hit (>=), as everywhere here.
+Models. Its own scorer counts IoU > threshold; at exactly the threshold ours is a hit (>=), as elsewhere here.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ def variants_of(
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         factors = (size[0] / image.width, size[1] / image.height)
         shown = image.resize(size, Image.Resampling.BICUBIC)
-        yield variant("resize", f"× {scale:g}", moved(region, factors, (0, 0), size), shown=shown)
+        yield variant("resize", f"size x {scale:g}", moved(region, factors, (0, 0), size), shown=shown)
     width, height = (round(side * PADDING) for side in image.size)
     for name, corner, borders in (("all round", (width, height), 2), ("right and bottom", (0, 0), 1)):
         size = (image.width + borders * width, image.height + borders * height)
@@ -127,7 +127,7 @@ def _jittered(box: Box, size_wh: tuple[int, int], rng: np.random.Generator) -> B
 def moved(
     region: Region, factors: tuple[float, float], corner_xy: tuple[int, int], size_wh: tuple[int, int]
 ) -> Region:
-    """Return a region where its picture was resized by `factors` and put at `corner_xy` of one of `size_wh`."""
+    """Return a region where its picture was resized by `factors` and put at `corner_xy` of another."""
 
     def place(x: float, y: float) -> tuple[float, float]:
         return x * factors[0] + corner_xy[0], y * factors[1] + corner_xy[1]
