@@ -103,3 +103,58 @@ def test_mistakes(pope: Path, options: list[str], message: str, capsys: pytest.C
     given = [str(pope) if option == "ROOT" else option for option in options]
     assert main(["evaluate", "http://localhost:1/v1", *given]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_answers_that_nobody_can_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = [
+        "none",
+        "[100, 200, 300]",
+        "(764,25),(1659,1)",
+        "(987,369),(10825,370),(1141,760)",
+        "[1e400,0,1,1]",
+    ]
+    item = {
+        "kind": "grounding",
+        "picture": "a.jpg",
+        "image_wh": [640, 480],
+        "question": "Where?",
+        "regions": [],
+    }
+    item |= {"reference": "", "boxes_xyxy": [[64, 96, 192, 192]], "phrases": [""], "truth": {}, "groups": {}}
+    write_lines(tmp_path / "questions.jsonl", [{**item, "id": str(n)} for n in range(10)])
+    answers = [{"id": str(n), "text": texts[n % 5]} for n in range(10)]
+    write_lines(tmp_path / "answers.jsonl", answers)
+    assert main(["score", str(tmp_path / "answers.jsonl"), "--benchmark", "refcoco"]) == 0
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["figures"]["acc_50"]["value"] == 0.0
+    assert metrics["parse_failures"] == 10
+    assert metrics["parse_failure_rate"]["value"] == 1.0
+    assert sum(metrics["details"]["parse_failure_reasons"].values()) == 10
+    assert "parse_failure_rate           100.0 %" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "scale"),
+    [
+        ("The dog [100, 200, 300, 400].", "bins"),
+        ("(100,200),(300,400)", "bins"),
+        ("<box>[[100, 200, 300, 400]]</box>", "bins"),
+        ("[100.0,200.0,300.0,400.0]", "bins"),
+        ("[0.1, 0.2, 0.3, 0.4]", "unit"),
+        ('{\n "bbox_2d": [64, 96, 192, 192],\n "label": "x"}', "pixels"),
+    ],
+)
+def test_answers_of_every_style_are_read(tmp_path: Path, text: str, scale: str) -> None:
+    item = {
+        "kind": "grounding",
+        "picture": "a.jpg",
+        "image_wh": [640, 480],
+        "question": "Where?",
+        "regions": [],
+    }
+    item |= {"reference": "", "boxes_xyxy": [[64, 96, 192, 192]], "phrases": [""], "truth": {}, "groups": {}}
+    write_lines(tmp_path / "questions.jsonl", [{**item, "id": "a"}])
+    write_lines(tmp_path / "answers.jsonl", [{"id": "a", "text": text}])
+    score = ["score", str(tmp_path / "answers.jsonl"), "--benchmark", "refcoco", "--scale", scale]
+    assert main(score) == 0
+    assert json.loads((tmp_path / "metrics.json").read_text())["figures"]["acc_90"]["value"] == 1.0

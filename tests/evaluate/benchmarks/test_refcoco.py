@@ -145,5 +145,5 @@ def test_missing_files_and_splits_are_named(tmp_path: Path) -> None:
 
 
 def test_a_prompt_without_the_sentence_is_refused(refcoco: Path) -> None:
-    with pytest.raises(ConfigError, match="lacks {expression}"):
+    with pytest.raises(ConfigError, match=r"lacks \{expression\}"):
         find_benchmark("refcoco").items(refcoco, prompt="Where is it?")

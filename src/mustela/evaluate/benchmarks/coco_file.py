@@ -29,7 +29,7 @@ def object_mask(segmentation: Any, size_wh: tuple[int, int], *, where: str) -> n
 
 
 def corners(bbox: Any, *, where: str) -> BoxXYXY:
-    """Return x1, y1, x2, y2 of COCO's x, y, width, height; a RecordError names `where` it is anything else."""
+    """Return x1, y1, x2, y2 of COCO's bbox; a RecordError names `where` it isn't x, y, width, height."""
     try:
         x, y, width, height = (float(value) for value in bbox)
     except (TypeError, ValueError) as error:

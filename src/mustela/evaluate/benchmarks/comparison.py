@@ -114,7 +114,8 @@ def group_results(results: Sequence[Result]) -> list[list[Result]]:
             if differing:
                 raise ConfigError(
                     f"{same[0].folder} and {other.folder} did not ask the same questions of "
-                    f"{same[0].key[0]}: {differing} differ. Evaluate both with the same files, limit and seed."
+                    f"{same[0].key[0]}: {differing} differ. Evaluate both with the same files, "
+                    "limit and seed."
                 )
     return list(groups.values())
 

@@ -47,8 +47,8 @@ _MOST = 10.0
 _RULE = (
     "Rate the two answers to the question about the picture described above. Consider how relevant, accurate "
     "and detailed they are, and whether their coordinates are right. Give each a score from 1 to 10, higher "
-    "is better. First write one line with two numbers only, the scores of Assistant 1 and Assistant 2, parted "
-    "by a blank. Then explain, without letting the order of the answers affect you."
+    "is better. First write one line with two numbers only, the scores of Assistant 1 and Assistant 2, "
+    "parted by a blank. Then explain, without letting the order of the answers affect you."
 )
 
 

@@ -1,8 +1,8 @@
 """Open-ended region classification on LVIS and PACO: how near is the answer to the name?
 
 Yuan et al. 2024, Osprey: the model names the object (LVIS) or the part of an object (PACO) under a mask in
-its own words. Semantic IoU is the overlap of the sets of words, semantic similarity the cosine of the embeddings
-of a sentence encoder (in the paper all-MiniLM-L6-v2).
+its own words. Semantic IoU is the overlap of the sets of words, semantic similarity the cosine of the
+embeddings of a sentence encoder (in the paper all-MiniLM-L6-v2).
 """
 
 from __future__ import annotations

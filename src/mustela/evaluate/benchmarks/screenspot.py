@@ -88,7 +88,7 @@ def _score(answers: Sequence[Answer], tools: ScoreTools) -> Score:
         "click_accuracy": measure(scores, predictions, seed=tools.seed),
         "macro_click_accuracy": measure(scores, predictions, classes=cells, seed=tools.seed),
     }
-    note = "macro_click_accuracy is the mean of the cells platform by text or icon, as SeeClick's table averages."
+    note = "macro_click_accuracy is the mean over platform by text or icon, as in SeeClick's table."
     return Score(figures, rows, failed, notes=(note,))
 
 
