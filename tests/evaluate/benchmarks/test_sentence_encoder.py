@@ -43,5 +43,5 @@ def test_similarities_do_not_hang_on_the_batch(folder: Path) -> None:
 
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"--sentence_encoder .* all-MiniLM-L6-v2"):
+    with pytest.raises(CheckpointError, match=r"(?s)--sentence_encoder .*all-MiniLM-L6-v2"):
         MeanEncoder(tmp_path / "none")
