@@ -299,3 +299,24 @@ def test_visual_genome_captions(tmp_path: Path) -> None:
     assert item.regions == (Box(1, 2, 31, 22),)
     assert json.dumps(item.truth) == '{"captions": ["a red clock"]}'
     assert len(benchmark.items(tmp_path, split="all")) == 2
+
+
+def test_coco_detection_has_intervals_from_resampled_pictures(
+    tmp_path: Path, score_texts: ScoreTexts
+) -> None:
+    names = [f"{number}.jpg" for number in range(12)]
+    for name in names:
+        picture(tmp_path / "val2017" / name)
+    objects = [(number, 0, [0.0, 0.0, 40.0, 40.0]) for number in range(12)]
+    write_json(tmp_path / "instances_val2017.json", coco(names, objects, ["dog"]))
+    right = {str(number): "a dog [0, 0, 40, 40]" for number in range(12)}
+    perfect = score_texts("coco_detection", tmp_path, right).metrics["figures"]["ap"]
+    assert (perfect["value"], perfect["low"], perfect["high"]) == pytest.approx((1.0, 1.0, 1.0))
+    half = {**right, **{str(number): "nothing" for number in range(6)}}
+    found = score_texts("coco_detection", tmp_path, half).metrics["figures"]
+    assert found["ar_100"]["value"] == pytest.approx(0.5)
+    # Of 12 pictures, 6 of them found: the share of found ones varies by sqrt(0.25 / 12).
+    spread = 1.96 * (0.25 / 12) ** 0.5
+    assert found["ar_100"]["low"] == pytest.approx(0.5 - spread, abs=0.1)
+    assert found["ar_100"]["high"] == pytest.approx(0.5 + spread, abs=0.1)
+    assert found["ar_100"]["interval"] == "bootstrap over pictures"
