@@ -50,12 +50,22 @@ COMMANDS: Final = (
 )
 
 
+class _WideNames(argparse.HelpFormatter):
+    """Keeps the longest command on the line of its summary: argparse forgets the commands' own indent."""
+
+    def add_argument(self, action: argparse.Action) -> None:
+        super().add_argument(action)
+        longest = max(len(command.__name__.rpartition(".")[2]) for command in COMMANDS)
+        self._action_max_length = max(self._action_max_length, longest + 4)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser with every command; imports no torch."""
     parser = argparse.ArgumentParser(
         prog="mustela",
         description="Train, evaluate and use region-level vision-language models.",
         epilog="`mustela COMMAND --help` tells more about a command.",
+        formatter_class=_WideNames,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"mustela {mustela.__version__}")
