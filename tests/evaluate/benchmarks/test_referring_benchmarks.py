@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tests.evaluate.benchmarks.conftest import ScoreTexts, coco, picture, values, write_json, write_lines
 
-from mustela.errors import MissingExtraError, RecordError
+from mustela.errors import ConfigError, MissingExtraError, RecordError
 from mustela.evaluate.benchmarks import ScoreTools, find_benchmark
 from mustela.evaluate.benchmarks.captions import caption_words, score_meteor
 from mustela.evaluate.benchmarks.cider import score_cider
@@ -181,6 +181,8 @@ def test_pope_labels_are_checked(tmp_path: Path) -> None:
     write_lines(tmp_path / "coco_pope_random.json", [line])
     with pytest.raises(RecordError, match="'maybe' is neither yes nor no"):
         find_benchmark("pope").items(tmp_path, split="random")
+    with pytest.raises(ConfigError, match=r"has no coco_pope_popular\.json"):
+        find_benchmark("pope").items(tmp_path, split="popular")
 
 
 def test_coco_detection(tmp_path: Path, score_texts: ScoreTexts) -> None:

@@ -20,7 +20,7 @@ from pycocotools.cocoeval import COCOeval
 
 from mustela.evaluate.answers import normalise_answer
 from mustela.evaluate.benchmarks.coco_file import corners, picture_name
-from mustela.evaluate.benchmarks.folder import Pictures, read_json
+from mustela.evaluate.benchmarks.folder import Pictures, find_file, read_json
 from mustela.evaluate.benchmarks.protocol import (
     Answer,
     Benchmark,
@@ -40,7 +40,7 @@ _NONE = -1.0  # pycocotools's value where there is no object of a size
 
 
 def _load(root: Path, split: str, options: LoadOptions) -> list[Item]:
-    file = next(iter(sorted(root.glob(f"**/instances_{split}.json"))))
+    file = find_file(root, f"**/instances_{split}.json")
     data = read_json(file)
     pictures = Pictures(root)
     names = {entry["id"]: str(entry["name"]) for entry in data["categories"]}

@@ -15,7 +15,7 @@ from typing import Any
 from mustela.errors import ConfigError, RecordError
 from mustela.evaluate.benchmarks.coco_file import object_mask
 from mustela.evaluate.benchmarks.figures import measure_range
-from mustela.evaluate.benchmarks.folder import Pictures, read_json
+from mustela.evaluate.benchmarks.folder import Pictures, find_file, read_json
 from mustela.evaluate.benchmarks.protocol import (
     Answer,
     Benchmark,
@@ -45,7 +45,7 @@ From the description above, answer this question with one of the choices:
 
 
 def _load(root: Path, split: str, options: LoadOptions) -> list[Item]:
-    folder = next(iter(sorted(root.glob("**/qa.json")))).parent
+    folder = find_file(root, "**/qa.json").parent
     questions, names = read_json(folder / "qa.json"), read_json(folder / "class_names.json")
     data = read_json(folder / "annotations.json")
     images = {image["id"]: image for image in data["images"]}

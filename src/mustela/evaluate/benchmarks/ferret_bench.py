@@ -27,7 +27,7 @@ import numpy as np
 from mustela.constants import LOCATION_PATTERN
 from mustela.errors import ConfigError, RecordError, RegionError
 from mustela.evaluate.benchmarks.figures import measure_statistic, ratio
-from mustela.evaluate.benchmarks.folder import Pictures, need, read_json, read_json_lines
+from mustela.evaluate.benchmarks.folder import Pictures, find_file, need, read_json, read_json_lines
 from mustela.evaluate.benchmarks.protocol import (
     Answer,
     Benchmark,
@@ -56,7 +56,7 @@ def _load(root: Path, split: str, options: LoadOptions) -> list[Item]:
     pictures = Pictures(root)
     items = []
     for part in _PARTS if split == "all" else (split,):
-        folder = next(iter(sorted(root.glob(f"**/{part}/question.jsonl")))).parent
+        folder = find_file(root, f"**/{part}/question.jsonl").parent
         answers = {
             entry["question_id"]: str(entry["text"]) for entry in read_json_lines(folder / "answer.jsonl")
         }

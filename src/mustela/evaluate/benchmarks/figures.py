@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,8 +73,3 @@ def ratio(part: float, whole: float) -> float:
 def coco_size(area: float) -> str:
     """Return the name of an object's size in pixels², in COCO's three classes."""
     return next(name for limit, name in COCO_SIZES if area < limit)
-
-
-def as_shares(figures: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Return the values of figures by name."""
-    return {name: float(figure["value"]) for name, figure in figures.items()}

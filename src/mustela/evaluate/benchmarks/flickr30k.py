@@ -17,7 +17,7 @@ import numpy as np
 from mustela.data.formats.xml_file import child_number, child_text, stream_elements
 from mustela.errors import RecordError
 from mustela.evaluate.benchmarks.figures import measure_statistic, ratio
-from mustela.evaluate.benchmarks.folder import Pictures, fill
+from mustela.evaluate.benchmarks.folder import Pictures, fill, find_file
 from mustela.evaluate.benchmarks.protocol import (
     Answer,
     Benchmark,
@@ -39,9 +39,9 @@ _PROTOCOLS = ("merged", "any")
 
 def _load(root: Path, split: str, options: LoadOptions) -> list[Item]:
     pictures = Pictures(root)
-    sentences = next(path for path in root.glob("**/Sentences"))
-    annotations = next(path for path in root.glob("**/Annotations"))
-    listed = next(path for path in root.glob(f"**/{split}.txt"))
+    sentences = find_file(root, "**/Sentences")
+    annotations = find_file(root, "**/Annotations")
+    listed = find_file(root, f"**/{split}.txt")
     items = []
     for name in listed.read_text(encoding="utf-8").split():
         size, file_name, boxes = _boxes(annotations / f"{name}.xml")

@@ -41,6 +41,16 @@ def check_folder(benchmark: Benchmark, root: Path, split: str) -> list[Checked]:
     return checked
 
 
+def find_file(root: Path, pattern: str) -> Path:
+    """Return the first file or folder below `root` that a pattern meets; a ConfigError if there is none."""
+    found = min(root.glob(pattern), default=None)
+    if found is None:
+        raise ConfigError(
+            f"{root} has no {pattern.removeprefix('**/')}: the benchmark's files are incomplete."
+        )
+    return found
+
+
 class Pictures:
     """Finds pictures by the name that annotations give them, wherever below a folder they lie.
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from mustela.errors import RecordError
 from mustela.evaluate.benchmarks.coco_file import corners, object_mask, picture_name
-from mustela.evaluate.benchmarks.folder import Pictures, fill, read_json
+from mustela.evaluate.benchmarks.folder import Pictures, fill, find_file, read_json
 from mustela.evaluate.benchmarks.protocol import (
     Answer,
     Benchmark,
@@ -42,7 +42,7 @@ _FREQUENCIES = {"r": "rare", "c": "common", "f": "frequent"}
 
 
 def _load(form: Form, root: Path, split: str, options: LoadOptions) -> list[Item]:
-    file = next(iter(sorted(root.glob(f"**/lvis_v1_{split}.json"))))
+    file = find_file(root, f"**/lvis_v1_{split}.json")
     data = read_json(file)
     pictures = Pictures(root)
     categories = {entry["id"]: entry for entry in data["categories"]}

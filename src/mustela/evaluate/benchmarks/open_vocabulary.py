@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mustela.evaluate.benchmarks.coco_file import object_mask
 from mustela.evaluate.benchmarks.figures import measure_range
-from mustela.evaluate.benchmarks.folder import Pictures, need, read_json_lines
+from mustela.evaluate.benchmarks.folder import Pictures, find_file, need, read_json_lines
 from mustela.evaluate.benchmarks.protocol import (
     Answer,
     Benchmark,
@@ -29,7 +29,7 @@ _SOURCE = "https://huggingface.co/datasets/sunshine-lwt/Osprey-ValData"
 
 
 def _load(file_name: str, root: Path, options: LoadOptions) -> list[Item]:
-    file = next(iter(sorted(root.glob(f"**/{file_name}"))))
+    file = find_file(root, f"**/{file_name}")
     pictures = Pictures(root)
     items = []
     for number, image in enumerate(read_json_lines(file)):

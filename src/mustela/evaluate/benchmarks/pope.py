@@ -14,7 +14,7 @@ import numpy as np
 from mustela.errors import RecordError
 from mustela.evaluate.answers import yes_or_no
 from mustela.evaluate.benchmarks.figures import measure_statistic, ratio
-from mustela.evaluate.benchmarks.folder import Pictures, fill, need, read_json_lines
+from mustela.evaluate.benchmarks.folder import Pictures, fill, find_file, need, read_json_lines
 from mustela.evaluate.benchmarks.protocol import (
     Answer,
     Benchmark,
@@ -35,7 +35,7 @@ def _load(root: Path, split: str, options: LoadOptions) -> list[Item]:
     pictures = Pictures(root)
     items = []
     for name in _SETS if split == "all" else (split,):
-        file = next(iter(sorted(root.glob(f"**/coco_pope_{name}.json"))))
+        file = find_file(root, f"**/coco_pope_{name}.json")
         for number, entry in enumerate(read_json_lines(file)):
             need(entry, ("question_id", "image", "text", "label"), path=file, number=number)
             label = str(entry["label"]).strip().lower()

@@ -71,10 +71,6 @@ class Answer:
 class Judge(Protocol):
     """A language model that grades answers; see `mustela.evaluate.benchmarks.judge`."""
 
-    @property
-    def requests(self) -> int:
-        """Requests that reached the model, answers from the cache not among them."""
-
     def ask(self, prompt: str) -> str | None:
         """Return the judge's answer to a prompt, None when it failed."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from mustela.errors import RecordError
 from mustela.evaluate.benchmarks.captions import score_captions
-from mustela.evaluate.benchmarks.folder import Pictures, need, objects, read_json
+from mustela.evaluate.benchmarks.folder import Pictures, find_file, need, objects, read_json
 from mustela.evaluate.benchmarks.protocol import Benchmark, Item, LoadOptions, Needed
 from mustela.evaluate.benchmarks.refcoco import REFCOCOG, refs_of
 from mustela.regions import Box
@@ -41,7 +41,7 @@ def _load_refcocog(root: Path, split: str, options: LoadOptions) -> list[Item]:
 
 def _load_genome(root: Path, split: str, options: LoadOptions) -> list[Item]:
     pictures = Pictures(root)
-    file = next(iter(sorted(root.glob("**/region_descriptions.json"))))
+    file = find_file(root, "**/region_descriptions.json")
     wanted = None if split == "all" else _densecap_split(root, split)
     sizes = _sizes(root)
     items = []
