@@ -88,10 +88,15 @@ def test_every_flag_in_the_prose_exists() -> None:
     from mustela.config.training import all_fields
 
     known = {*all_fields(), *RENAMED, "help", "traceback", "nproc_per_node"}
+    known |= {"model_args", "tasks"}  # of lmms-eval
     helps = [
         subprocess.run([sys.executable, "-m", "mustela", *command, "--help"], capture_output=True, text=True)
         for command in (
             ["evaluate"],
+            ["score"],
+            ["benchmarks"],
+            ["compare"],
+            ["robustness"],
             ["ask"],
             ["merge"],
             *(["data", name] for name in DATA_COMMANDS),

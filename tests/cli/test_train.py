@@ -6,6 +6,7 @@ import json
 
 import pytest
 import yaml
+from tests.evaluate.benchmarks.conftest import picture, write_lines
 
 from mustela.cli.main import main
 from mustela.data.shapes import write_shapes
@@ -48,6 +49,47 @@ RECIPE = {
     "eval_max_new_tokens": 4,
     "eval_pictures": 2,
 }
+
+
+def write_pope(root):
+    picture(root / "COCO_val2014_1.jpg")
+    lines = [
+        {"question_id": n, "image": "COCO_val2014_1.jpg", "text": "Is there a dog?", "label": "yes"}
+        for n in range(3)
+    ]
+    write_lines(root / "coco_pope_random.json", lines)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--eval_benchmarks", "pope_random:5"], "--eval_strategy"),
+        (["--eval_benchmarks", "pope_random:5", "--eval_strategy", "steps"], "0 values"),
+        (
+            ["--eval_benchmarks", "dlc_bench", "--eval_benchmark_root", "pope", "--eval_strategy", "steps"],
+            "a judge takes no part",
+        ),
+        (
+            [
+                "--eval_benchmarks",
+                "refcoco_val:9",
+                "--eval_benchmark_root",
+                "pope",
+                "--eval_strategy",
+                "steps",
+            ],
+            "lacks files of RefCOCO",
+        ),
+    ],
+)
+def test_slices_of_benchmarks_are_checked_before_anything_is_loaded(
+    options, message, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    write_pope(tmp_path / "pope")
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(RECIPE), encoding="utf-8")
+    assert main(["train", "tiny.yaml", "--eval_strategy", "no", *options]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_help_lists_flags_of_all_three_groups(capsys):
@@ -95,7 +137,10 @@ def test_a_run_ends_with_numbers_pictures_and_a_report(tmp_path, capfd, monkeypa
         "data_path": ["shapes/train_refer.json"],
         "image_folder": ["shapes/images"],
         "eval_data_path": ["shapes/val.json"],
+        "eval_benchmarks": ["pope_random:1"],
+        "eval_benchmark_root": ["pope"],
     }
+    write_pope(tmp_path / "pope")
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
     assert main(["train", "tiny.yaml", "--evaluation_strategy", "steps"]) == 0
     captured = capfd.readouterr()
@@ -115,6 +160,11 @@ def test_a_run_ends_with_numbers_pictures_and_a_report(tmp_path, capfd, monkeypa
     log = [json.loads(line) for line in (run / "log.jsonl").read_text("utf-8").splitlines()]
     assert any("eval_referring_accuracy" in line for line in log)
     assert any("eval_loss" in line for line in log)
+    assert {line["eval_pope_random_accuracy"] for line in log if "eval_pope_random_accuracy" in line} <= {
+        0.0,
+        1.0,
+    }
+    assert any("eval_pope_random_parse_failure_rate" in line for line in log)
     # Again: nothing to train, and nothing to answer again.
     assert main(["train", "tiny.yaml"]) == 0
     assert "is finished" in capfd.readouterr().err

@@ -1,4 +1,4 @@
-"""`mustela evaluate`: measure a model on a data file."""
+"""`mustela evaluate`: measure a model on a data file or a benchmark."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mustela.cli.command import Subparsers, add_command
+from mustela.cli.evaluate_benchmark import add_benchmark_options, evaluate_benchmark, process_group
 from mustela.cli.model_options import add_model_options, model_options
 from mustela.errors import ConfigError
 
@@ -25,18 +26,29 @@ Ask a model every question of a data file, each in a conversation of its own, an
   metrics.json       referring, grounding, presence ... with chance levels and 95 % intervals
   report.html        one page with tables, training curves and pictures
 
-MODEL is a model's or adapter's folder, a run's folder, or the name of a model that comes with mustela.
+MODEL is a model's or adapter's folder, a run's folder, the name of a model that comes with mustela, or, with
+--benchmark, the address of an OpenAI-compatible server (http://localhost:8000/v1).
+
+  mustela evaluate shapes-base --data val.json
+  mustela evaluate runs/mine/final --benchmark refcoco --root refcoco --split testA
+  torchrun --nproc_per_node 8 -m mustela evaluate runs/mine/final --benchmark lvis_box --root lvis
+
+`mustela benchmarks` lists the benchmarks.
 """
 
 
 def add_parser(subparsers: Subparsers) -> None:
     """Register `mustela evaluate`."""
     parser = add_command(
-        subparsers, "evaluate", summary="measure a model on a data file", run=run, description=_DESCRIPTION
+        subparsers,
+        "evaluate",
+        summary="measure a model on a data file or a benchmark",
+        run=run,
+        description=_DESCRIPTION,
     )
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument(
-        "--data", required=True, metavar="FILE", help="JSON or JSONL with questions and answers"
+        "--data", metavar="FILE", help="JSON or JSONL with questions and answers (or --benchmark)"
     )
     parser.add_argument(
         "--image_folder", metavar="DIR", help="where the image paths begin (default: the folder of FILE)"
@@ -51,9 +63,13 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N questions")
     parser.add_argument(
-        "--max_new_tokens", type=int, default=256, metavar="N", help="longest answer in tokens (default: 256)"
+        "--max_new_tokens",
+        type=int,
+        metavar="N",
+        help="longest answer in tokens (default: 256, of a benchmark what it says)",
     )
     add_model_options(parser)
+    add_benchmark_options(parser)
     parser.add_argument("--seed", type=int, default=0, help="of intervals, chance levels and drawn pictures")
     parser.add_argument("--overwrite", action="store_true", help="replace another evaluation in the folder")
     parser.add_argument("--title", help="heading of the report (default: the model's name)")
@@ -66,11 +82,25 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Evaluate, write the report and print the main numbers."""
+    for name in ("batch_size", "limit", "max_new_tokens", "concurrency"):
+        value = vars(args)[name]
+        if value is not None and value < 1:
+            raise ConfigError(f"--{name} is {value}. It is at least 1.")
+    if (args.data is None) == (args.benchmark is None):
+        raise ConfigError("name either --data FILE or --benchmark NAME.")
+    if args.benchmark is not None:
+        with _progress() as progress:
+            evaluate_benchmark(args, progress=progress)
+        return
+    with process_group(args.device) as (rank, device):
+        args.device = device
+        _evaluate_data(args, is_main=rank == 0)
+
+
+def _evaluate_data(args: argparse.Namespace, *, is_main: bool) -> None:
     data = Path(args.data)
     if not data.is_file():
         raise ConfigError(f"--data {data}: there is no such file.")
-    if args.batch_size < 1 or (args.limit is not None and args.limit < 1) or args.max_new_tokens < 1:
-        raise ConfigError("--batch_size, --limit and --max_new_tokens are at least 1.")
     from transformers.utils.logging import disable_progress_bar
 
     from mustela.data import read_records
@@ -92,12 +122,14 @@ def run(args: argparse.Namespace) -> None:
             image_folder=images,
             batch_size=args.batch_size,
             limit=args.limit,
-            max_new_tokens=args.max_new_tokens,
+            max_new_tokens=args.max_new_tokens or 256,
             overwrite=args.overwrite,
             seed=args.seed,
             about={"model": str(args.model), "data": str(args.data)},
             progress=progress,
         )
+    if not is_main:
+        return
     print(summary(metrics))
     title = args.title or (run_dir or model_folder).name
     report = write_report(out, image_folder=images, run_dir=run_dir, title=title, seed=args.seed)

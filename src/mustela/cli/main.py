@@ -11,7 +11,20 @@ from collections.abc import Sequence
 from typing import Final
 
 import mustela
-from mustela.cli import ask, convert, data, evaluate, export, merge, train, version
+from mustela.cli import (
+    ask,
+    benchmarks,
+    compare,
+    convert,
+    data,
+    evaluate,
+    export,
+    merge,
+    robustness,
+    score,
+    train,
+    version,
+)
 from mustela.errors import MustelaError
 
 __all__ = ["build_parser", "main"]
@@ -21,7 +34,29 @@ INTERRUPTED_STATUS: Final = 130
 BROKEN_PIPE_STATUS: Final = 141
 
 # The order is the order of `mustela --help`.
-COMMANDS: Final = (train, evaluate, ask, merge, data, convert, export, version)
+COMMANDS: Final = (
+    train,
+    evaluate,
+    score,
+    benchmarks,
+    compare,
+    robustness,
+    ask,
+    merge,
+    data,
+    convert,
+    export,
+    version,
+)
+
+
+class _WideNames(argparse.HelpFormatter):
+    """Keeps the longest command on the line of its summary: argparse forgets the commands' own indent."""
+
+    def add_argument(self, action: argparse.Action) -> None:
+        super().add_argument(action)
+        longest = max(len(command.__name__.rpartition(".")[2]) for command in COMMANDS)
+        self._action_max_length = max(self._action_max_length, longest + 4)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -30,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="mustela",
         description="Train, evaluate and use region-level vision-language models.",
         epilog="`mustela COMMAND --help` tells more about a command.",
+        formatter_class=_WideNames,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"mustela {mustela.__version__}")

@@ -45,9 +45,11 @@ def run(args: argparse.Namespace) -> int:
     settings = resolve(words, all_fields())
     stages = build_arguments(settings)
 
-    from mustela.cli.train_evaluation import evaluate_run, make_examiner
+    from mustela.cli.train_evaluation import benchmark_slices, evaluate_run, make_examiner
     from mustela.train import run_stages
 
+    for stage in stages:
+        benchmark_slices(stage)  # their mistakes are told before anything is loaded
     result = run_stages(
         stages,
         from_scratch=settings.from_scratch,

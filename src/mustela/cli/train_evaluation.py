@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -10,7 +11,10 @@ from rich.console import Console
 from mustela.config.training import StageArguments
 from mustela.data.image_folder import locate_image
 from mustela.data.processor import MustelaProcessor
+from mustela.errors import ConfigError
 from mustela.evaluate import Prediction, evaluate, evaluate_slice, pick_slice, questions_from
+from mustela.evaluate.benchmarks import Answer, Benchmark, Item, ScoreTools, parse_slice
+from mustela.evaluate.benchmarks.asking import question_of
 from mustela.evaluate.gallery import draw_prediction, pick
 from mustela.evaluate.report import write_report
 from mustela.model import MustelaForConditionalGeneration
@@ -24,7 +28,8 @@ def make_examiner(stage: StageArguments, pictures: Path) -> Examiner | None:
     records = held_out_records(stage.data)
     folder = held_out_folder(stage.data)
     questions = pick_slice(questions_from(records), per_kind=stage.data.eval_records)
-    if not questions:
+    slices = benchmark_slices(stage)
+    if not questions and not slices:
         return None
 
     def examine(
@@ -41,9 +46,77 @@ def make_examiner(stage: StageArguments, pictures: Path) -> Examiner | None:
         if stage.training.process_index == 0:
             name = f"{stage.name}-{step:06d}" if stage.name else f"{step:06d}"
             _draw(result.predictions, pictures / name, folder=folder, count=stage.data.eval_pictures)
-        return result.scores
+        scores = dict(result.scores)
+        for each in slices:
+            scores |= each.ask(model, processor, batch_size=stage.training.per_device_eval_batch_size)
+        return scores
 
     return examine
+
+
+@dataclass(frozen=True)
+class BenchmarkSlice:
+    """Some questions of a benchmark, evenly spread over a split; always the same ones."""
+
+    benchmark: Benchmark
+    split: str
+    root: str
+    items: Sequence[Item]
+
+    def ask(
+        self, model: MustelaForConditionalGeneration, processor: MustelaProcessor, *, batch_size: int
+    ) -> dict[str, float]:
+        """Return the main figure and the rate of parse failures, by names such as `refcoco_val_acc_50`."""
+        result = evaluate_slice(
+            model,
+            processor,
+            [question_of(item) for item in self.items],
+            image_folder=self.root,
+            batch_size=batch_size,
+            max_new_tokens=self.benchmark.max_new_tokens,
+        )
+        answers = [
+            Answer(item, item.answered(said.text, scale=said.scale, image_wh=said.image_wh))
+            for item, said in zip(self.items, result.predictions, strict=True)
+        ]
+        score = self.benchmark.score(answers, ScoreTools())
+        main = next(iter(score.figures))
+        name = f"{self.benchmark.name}_{self.split}"
+        return {
+            f"{name}_{main}": float(score.figures[main]["value"]),
+            f"{name}_parse_failure_rate": sum(score.failed) / len(score.failed),
+        }
+
+
+def benchmark_slices(stage: StageArguments) -> list[BenchmarkSlice]:
+    """Return the slices that `--eval_benchmarks` names.
+
+    Raises ConfigError for benchmarks that don't exist or need a judge, and for folders that lack their files.
+    """
+    named, roots = stage.data.eval_benchmarks, stage.data.eval_benchmark_root
+    if not named:
+        return []
+    if stage.training.eval_strategy == "no":
+        raise ConfigError(
+            "--eval_benchmarks are asked at each evaluation: set --eval_strategy steps or epoch."
+        )
+    if len(roots) not in (1, len(named)):
+        raise ConfigError(
+            f"--eval_benchmark_root has {len(roots)} values and --eval_benchmarks {len(named)}: "
+            "give one for each, or one for all."
+        )
+    slices = []
+    for text, root in zip(named, roots * len(named) if len(roots) == 1 else roots, strict=True):
+        benchmark, split, count = parse_slice(text)
+        if benchmark.needs_judge:
+            raise ConfigError(
+                f"--eval_benchmarks {text}: a judge takes no part in training. Evaluate afterwards."
+            )
+        items = benchmark.items(root, split=split)
+        kept = min(count or len(items), len(items))
+        spread = [items[number * len(items) // kept] for number in range(kept)]
+        slices.append(BenchmarkSlice(benchmark, split, root, spread))
+    return slices
 
 
 def _draw(predictions: Sequence[Prediction], target: Path, *, folder: Path | None, count: int) -> None:

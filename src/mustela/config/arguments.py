@@ -206,6 +206,15 @@ class DataArguments:
     eval_records: int = field(
         default=64, metadata={"help": "held-out records answered at each evaluation during training"}
     )
+    eval_benchmarks: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "slices of benchmarks asked at each evaluation during training, such as refcoco_val:500"
+        },
+    )
+    eval_benchmark_root: list[str] = field(
+        default_factory=list, metadata={"help": "folders of their files: one for each slice, or one for all"}
+    )
     eval_max_new_tokens: int = field(default=64, metadata={"help": "longest answer in evaluation, in tokens"})
     eval_pictures: int = field(
         default=4, metadata={"help": "pictures of predictions written at each evaluation"}

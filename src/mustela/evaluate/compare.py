@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from mustela.errors import ConfigError
 from mustela.evaluate.curves import read_curves
 from mustela.evaluate.gallery import make_card, pick, question_score
 from mustela.evaluate.grounding import question_ious, score_at
-from mustela.evaluate.intervals import CONFIDENCE, RESAMPLES
+from mustela.evaluate.intervals import paired_difference
 from mustela.evaluate.page import PAGE
 from mustela.evaluate.predictions import Prediction
 from mustela.evaluate.report import Evaluation, Gallery, read_evaluation
@@ -85,30 +83,13 @@ def _change(kind: str, key: str, name: str, before: Evaluation, after: Evaluatio
         - _score(before.predictions[item.question_id], at_50=threshold_scores)
         for item in asked
     ]
-    low, high = _paired_interval(differences, [item.picture for item in asked], seed=seed)
+    paired = paired_difference(differences, [item.picture for item in asked], seed=seed)
     level = max(new["levels"].values(), default=None)
-    return Change(kind, key, name, old["value"], new["value"], low, high, len(asked), level)
+    return Change(kind, key, name, old["value"], new["value"], paired.low, paired.high, len(asked), level)
 
 
 def _score(prediction: Prediction, *, at_50: bool) -> float:
     return score_at(question_ious(prediction), 0.5) if at_50 else question_score(prediction)
-
-
-def _paired_interval(
-    differences: Sequence[float], pictures: Sequence[str], *, seed: int
-) -> tuple[float, float]:
-    names = {name: index for index, name in enumerate(sorted(set(pictures)))}
-    sums, counts = np.zeros(len(names)), np.zeros(len(names))
-    for difference, picture in zip(differences, pictures, strict=True):
-        sums[names[picture]] += difference
-        counts[names[picture]] += 1
-    rng = np.random.default_rng(seed)
-    means = []
-    for _ in range(RESAMPLES):
-        drawn = rng.integers(len(names), size=len(names))
-        means.append(sums[drawn].sum() / counts[drawn].sum())
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
 
 
 def write_comparison(

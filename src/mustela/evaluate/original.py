@@ -21,8 +21,10 @@ from mustela.errors import RecordError
 
 __all__ = [
     "FlickrPhrase",
+    "names_it",
     "read_boxes",
     "same_phrase",
+    "says_yes",
     "score_flickr",
     "score_lvis",
     "score_pope",
@@ -141,7 +143,7 @@ def score_pope(answers: Sequence[str], labels: Sequence[str]) -> dict[str, float
     wrong = sorted({label for label in labels if label.lower() not in ("yes", "no")})
     if wrong:
         raise RecordError(f"The label {wrong[0]!r} is neither yes nor no.")
-    said = [not {"No", "no", "not"} & set(_first_sentence(answer)) for answer in answers]
+    said = [says_yes(answer) for answer in answers]
     truth = [label.lower() == "yes" for label in labels]
     pairs = list(zip(said, truth, strict=True))
     hits, false = pairs.count((True, True)), pairs.count((True, False))
@@ -156,6 +158,11 @@ def score_pope(answers: Sequence[str], labels: Sequence[str]) -> dict[str, float
     }
 
 
+def says_yes(answer: str) -> bool:
+    """Tell whether an answer counts as a yes: neither No, no nor not is among its words before a period."""
+    return not {"No", "no", "not"} & set(_first_sentence(answer))
+
+
 def _first_sentence(answer: str) -> list[str]:
     return answer.partition(".")[0].replace(",", "").split(" ")
 
@@ -166,11 +173,12 @@ def _ratio(part: float, whole: float) -> float:
 
 def score_lvis(predictions: Sequence[Mapping[str, Any]]) -> float:
     """Return the share of answers (`text`) that contain `name` or one of `synonyms` and don't negate it."""
-    right = [_names_it(entry) for entry in predictions]
+    right = [names_it(entry) for entry in predictions]
     return _ratio(sum(right), len(right))
 
 
-def _names_it(entry: Mapping[str, Any]) -> bool:
+def names_it(entry: Mapping[str, Any]) -> bool:
+    """Tell whether an answer (`text`) contains `name` or one of `synonyms` outside a negation."""
     text = str(entry["text"])
     for negation in ("not", "no"):
         text = re.sub(rf"\s{negation}.*?[,.]", "", text)

@@ -71,13 +71,52 @@ def evaluate(
     """
     questions = _questions(records, limit=limit)
     folder = Path(out_dir)
+    answer_questions(
+        model,
+        processor,
+        questions,
+        out_dir=folder,
+        image_folder=image_folder,
+        batch_size=batch_size,
+        max_new_tokens=max_new_tokens,
+        overwrite=overwrite,
+        about=about,
+        progress=progress,
+    )
+    if process()[0] == 0:
+        ordered = list(read_predictions(folder / PREDICTIONS).values())
+        write_json(folder / METRICS, score_predictions(ordered, seed=seed))
+    wait()
+    metrics: dict[str, Any] = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    return metrics
+
+
+def answer_questions(
+    model: MustelaForConditionalGeneration,
+    processor: MustelaProcessor,
+    questions: Sequence[Question],
+    *,
+    out_dir: str | Path,
+    image_folder: str | Path | None = None,
+    batch_size: int = 16,
+    max_new_tokens: int = 256,
+    overwrite: bool = False,
+    about: dict[str, str] | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Ask questions and leave the answers in `predictions.jsonl` of `out_dir`, in the order of the questions.
+
+    As `evaluate`, without a score: goes on where it was interrupted, shares the questions among the processes
+    of torch.distributed (each is answered by exactly one), and returns in all of them when the file is there.
+    """
+    folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    rank, world = _process()
+    rank, world = process()
     if rank == 0:
         settings = _settings(model, questions, max_new_tokens=max_new_tokens)
-        _claim(folder, settings, about=about or {}, overwrite=overwrite)
-    _wait()
-    done = frozenset(_collect(folder))
+        claim(folder, settings, about=about or {}, overwrite=overwrite)
+    wait()
+    done = frozenset(collect(folder))
     own = folder / (PREDICTIONS if world == 1 else f"predictions.{rank:05d}.jsonl")
     ask = partial(
         answer_window,
@@ -91,16 +130,14 @@ def evaluate(
     windows = windows_of(questions, batch_size=batch_size)[rank::world]
     answered = sum(question.id in done for question in questions)
     with evaluation_mode(model):
-        for batch in _append(own, chain.from_iterable(map(ask, windows))):
+        for batch in append_batches(own, chain.from_iterable(map(ask, windows))):
             answered += sum(prediction.question_id not in done for prediction in batch)
             if progress is not None:
                 progress(answered, len(questions))
-    _wait()
+    wait()
     if rank == 0:
-        _finish(folder, questions, seed=seed)
-    _wait()
-    metrics: dict[str, Any] = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-    return metrics
+        finish(folder, [question.id for question in questions])
+    wait()
 
 
 def _questions(records: Iterable[Record], *, limit: int | None) -> list[Question]:
@@ -121,7 +158,7 @@ def _settings(model: nn.Module, questions: Sequence[Question], *, max_new_tokens
     }
 
 
-def _append(path: Path, batches: Iterable[list[Prediction]]) -> Iterator[list[Prediction]]:
+def append_batches(path: Path, batches: Iterable[list[Prediction]]) -> Iterator[list[Prediction]]:
     """Write each batch to the end of a file of predictions, and hand it on when it is there."""
     with path.open("ab") as file:
         _drop_torn_line(path)
@@ -131,19 +168,20 @@ def _append(path: Path, batches: Iterable[list[Prediction]]) -> Iterator[list[Pr
             yield batch
 
 
-def _finish(folder: Path, questions: Sequence[Question], *, seed: int) -> None:
-    """Join all predictions in the order of the questions and score them."""
-    found = _collect(folder)
-    missing = [question.id for question in questions if question.id not in found]
+def finish(folder: Path, names: Sequence[str]) -> None:
+    """Join all predictions of a folder into one file, in the order of the questions' ids.
+
+    Raises RecordError when one is missing.
+    """
+    found = collect(folder)
+    missing = [name for name in names if name not in found]
     if missing:
         raise RecordError(
             f"{len(missing)} questions have no prediction in {folder}, the first is {missing[0]!r}."
         )
-    ordered = [found[question.id] for question in questions]
-    write_predictions(folder / PREDICTIONS, ordered)
+    write_predictions(folder / PREDICTIONS, [found[name] for name in names])
     for part in _parts(folder):
         part.unlink()
-    write_json(folder / METRICS, score_predictions(ordered, seed=seed))
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -158,7 +196,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     partial.replace(path)
 
 
-def _claim(folder: Path, settings: dict[str, Any], *, about: dict[str, str], overwrite: bool) -> None:
+def claim(folder: Path, settings: dict[str, Any], *, about: dict[str, str], overwrite: bool) -> None:
     """Make sure that predictions which lie in the folder already are this evaluation's own."""
     card = folder / EVALUATION
     files = [*_parts(folder), *folder.glob(PREDICTIONS)]
@@ -183,7 +221,8 @@ def _parts(folder: Path) -> list[Path]:
     return sorted(folder.glob("predictions.[0-9]*.jsonl"))
 
 
-def _collect(folder: Path) -> dict[str, Prediction]:
+def collect(folder: Path) -> dict[str, Prediction]:
+    """Return the predictions that lie in a folder, those of unfinished processes included, by id."""
     found: dict[str, Prediction] = {}
     for file in [*folder.glob(PREDICTIONS), *_parts(folder)]:
         found.update(read_predictions(file))
@@ -199,12 +238,14 @@ def _drop_torn_line(path: Path) -> None:
             file.truncate(complete)
 
 
-def _process() -> tuple[int, int]:
+def process() -> tuple[int, int]:
+    """Return this process's number and how many there are."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
 
 
-def _wait() -> None:
-    if _process()[1] > 1:
+def wait() -> None:
+    """Wait for all processes."""
+    if process()[1] > 1:
         torch.distributed.barrier()

@@ -2,7 +2,7 @@
 
 from mustela.infer.generation import encode_pictures, generate_texts
 from mustela.infer.predictor import Answer, Predictor
-from mustela.infer.query import Exchange, Query, default_options, render_query
+from mustela.infer.query import Exchange, Query, default_options, placeholder_numbers, render_query
 
 __all__ = [
     "Answer",
@@ -12,5 +12,6 @@ __all__ = [
     "default_options",
     "encode_pictures",
     "generate_texts",
+    "placeholder_numbers",
     "render_query",
 ]

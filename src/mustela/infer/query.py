@@ -81,7 +81,7 @@ def _question_parts(
 
     Append to `shown` per slot.
     """
-    numbers = _placeholder_numbers(text, len(regions))
+    numbers = placeholder_numbers(text, len(regions))
     if regions and size_wh is None:
         raise RegionError(f"{len(regions)} regions but no picture: choose one with set_image first.")
     position = 0
@@ -99,8 +99,11 @@ def _question_parts(
     yield text[position:]
 
 
-def _placeholder_numbers(text: str, regions: int) -> list[int]:
-    """Return the region index of every placeholder of a text."""
+def placeholder_numbers(text: str, regions: int) -> list[int]:
+    """Return the index of the region of every `<region>` or `<regionN>` of a text; `regions` is their count.
+
+    Raises CountMismatchError when they don't add up.
+    """
     written = [match[1] for match in _PLACEHOLDER.finditer(text)]
     if all(not number for number in written):
         if len(written) != regions:

@@ -20,7 +20,8 @@ CHECKPOINT_PREFIX = "checkpoint-"
 _FREE = (
     "data_cache_dir", "dataloader_in_order", "dataloader_multiprocessing_context", "dataloader_num_workers",
     "dataloader_persistent_workers", "dataloader_pin_memory", "dataloader_prefetch_factor", "disable_tqdm",
-    "dry_run", "eval_data_path", "eval_image_folder", "eval_max_new_tokens", "eval_on_start", "eval_pictures",
+    "dry_run", "eval_benchmark_root", "eval_benchmarks", "eval_data_path", "eval_image_folder",
+    "eval_max_new_tokens", "eval_on_start", "eval_pictures",
     "eval_records", "eval_steps", "eval_strategy", "image_folder", "log_level", "log_level_replica",
     "logging_first_step", "logging_steps", "max_nonfinite_losses", "output_dir", "overwrite_output_dir",
     "per_device_eval_batch_size", "report_to", "resume_from_checkpoint", "run_name", "save_dtype",
