@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import random
 import time
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from accelerate import DistributedType, PartialState
 from accelerate.data_loader import DataLoaderAdapter
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
@@ -90,6 +92,13 @@ class MustelaTrainer(transformers.Trainer):
         self._stop = StopRequest(agree=lambda number: self._of_all(number, "max"), tell=setup.tell)
         self.add_callback(self._guard)
         self.add_callback(self._stop)
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Make the accelerator, which shards over processors as well, though it offers that for GPUs only."""
+        sharded = self.args.fsdp or os.environ.get("ACCELERATE_USE_FSDP") == "true"
+        if sharded and PartialState().distributed_type == DistributedType.MULTI_CPU:
+            PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+        super().create_accelerator_and_postprocess()
 
     def _of_all(self, number: int, reduction: str) -> int:
         """Make one number of those of all processes: their sum or the largest."""
