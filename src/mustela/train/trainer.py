@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import random
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -24,7 +25,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from mustela.config.training import TrainingArguments
 from mustela.errors import CheckpointError
 from mustela.train.finite import LossGuard
-from mustela.train.folder import COMPLETE, mark_complete, rotate
+from mustela.train.folder import ASIDE, mark_complete, put_in_place, rotate
 from mustela.train.freezing import Parts
 from mustela.train.groups import parameter_groups
 from mustela.train.muon import MuonAdamW, hidden_matrices
@@ -71,6 +72,7 @@ class MustelaTrainer(transformers.Trainer):
 
     def __init__(self, model: Any, *, setup: TrainerSetup, **kwargs: Any) -> None:
         self.setup = setup
+        self._aside: Path | None = None
         use_cache = model.config.to_dict().get("use_cache")
         super().__init__(model=model, **kwargs)
         # The base class writes its own setting into the configuration, where it would slow down generation.
@@ -204,21 +206,37 @@ class MustelaTrainer(transformers.Trainer):
                 metrics.update(answers)
         return metrics
 
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self.args.output_dir) if self._aside is None else str(self._aside)
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Save, then mark the checkpoint as complete, and only then delete older ones."""
-        path = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+        """Write a checkpoint aside, mark and sync it, give it its name, and only then delete older ones."""
+        root = Path(str(self.args.output_dir))
+        name = f"checkpoint-{self.state.global_step}"
+        self._aside = root / ASIDE
         if self.args.should_save:
-            (path / COMPLETE).unlink(missing_ok=True)
+            shutil.rmtree(self._aside, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        best = self.state.best_global_step
+        if best:
+            # The base class looks for it among what is written aside.
+            self.state.best_model_checkpoint = str(root / f"checkpoint-{best}")
         limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:
             super()._save_checkpoint(model, trial)
         finally:
+            written, self._aside = self._aside / name, None
             self.args.save_total_limit = limit
+        if best:
+            self.state.best_model_checkpoint = str(root / f"checkpoint-{best}")
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            mark_complete(path, {"step": self.state.global_step, "processes": self.args.world_size})
-            best = self.state.best_model_checkpoint
-            rotate(path.parent, keep=limit, protect=Path(best) if best else None)
+            mark_complete(written, {"step": self.state.global_step, "processes": self.args.world_size})
+            put_in_place(written, root / name)
+            written.parent.rmdir()
+            kept = self.state.best_model_checkpoint
+            rotate(root, keep=limit, protect=Path(kept) if kept else None)
+        self.accelerator.wait_for_everyone()
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         folder = Path(str(output_dir or self.args.output_dir))
