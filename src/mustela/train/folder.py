@@ -79,7 +79,7 @@ class RunFolder:
 
 
 def mark_complete(folder: Path, content: Mapping[str, Any]) -> None:
-    """Write the mark that a folder was written to the end, with sizes and hashes, and sync all to the disk."""
+    """Mark that a folder was written to the end, with sizes and hashes, and sync all to the disk."""
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != COMPLETE]
     files = {str(path.relative_to(folder)): path.stat().st_size for path in paths}
     hashes = {str(path.relative_to(folder)): _sha256(path) for path in paths}
@@ -89,7 +89,7 @@ def mark_complete(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def put_in_place(written: Path, target: Path) -> None:
-    """Give a folder that was written aside its name; what had the name before goes once the new one has it."""
+    """Give a folder that was written aside its name; what had the name before goes after that."""
     old = target.with_name(f"{target.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
@@ -125,7 +125,7 @@ def is_complete(folder: Path) -> bool:
 
 
 def damaged_files(folder: Path) -> list[str]:
-    """List the files of a marked folder that are missing or differ from its mark; the mark itself if broken."""
+    """List the files of a marked folder that are missing or differ from its mark, or the mark itself."""
     try:
         mark = json.loads((folder / COMPLETE).read_text("utf-8"))
         sizes, hashes = mark["files"], mark.get("sha256", {})
@@ -134,9 +134,11 @@ def damaged_files(folder: Path) -> list[str]:
     found = []
     for name, size in sizes.items():
         path = folder / name
-        if not path.is_file() or path.stat().st_size != size:
-            found.append(name)
-        elif name in hashes and _sha256(path) != hashes[name]:
+        if (
+            not path.is_file()
+            or path.stat().st_size != size
+            or (name in hashes and _sha256(path) != hashes[name])
+        ):
             found.append(name)
     return found
 
@@ -300,6 +302,7 @@ def check_resumable(checkpoint: Path) -> None:
     damaged = damaged_files(checkpoint)
     if damaged:
         raise CheckpointError(
-            f"{checkpoint} was not written to the end or is damaged; missing or different: {', '.join(damaged)}. "
+            f"{checkpoint} was not written to the end or is damaged; missing or different: "
+            f"{', '.join(damaged)}. "
             "Name an earlier one, or leave --resume_from_checkpoint out to take the newest complete one."
         )

@@ -24,6 +24,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from mustela.config.training import TrainingArguments
 from mustela.errors import CheckpointError
+from mustela.train.disk import clear_write_errors
 from mustela.train.finite import LossGuard
 from mustela.train.folder import ASIDE, mark_complete, put_in_place, rotate
 from mustela.train.freezing import Parts
@@ -223,7 +224,8 @@ class MustelaTrainer(transformers.Trainer):
             self.state.best_model_checkpoint = str(root / f"checkpoint-{best}")
         limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:
-            super()._save_checkpoint(model, trial)
+            with clear_write_errors(root / name):
+                super()._save_checkpoint(model, trial)
         finally:
             written, self._aside = self._aside / name, None
             self.args.save_total_limit = limit
@@ -231,9 +233,10 @@ class MustelaTrainer(transformers.Trainer):
             self.state.best_model_checkpoint = str(root / f"checkpoint-{best}")
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            mark_complete(written, {"step": self.state.global_step, "processes": self.args.world_size})
-            put_in_place(written, root / name)
-            written.parent.rmdir()
+            with clear_write_errors(root / name):
+                mark_complete(written, {"step": self.state.global_step, "processes": self.args.world_size})
+                put_in_place(written, root / name)
+                written.parent.rmdir()
             kept = self.state.best_model_checkpoint
             rotate(root, keep=limit, protect=Path(kept) if kept else None)
         self.accelerator.wait_for_everyone()
