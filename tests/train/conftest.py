@@ -173,11 +173,11 @@ class Runs:
             build_arguments(settings), from_scratch=settings.from_scratch, console=console, **options
         )
 
-    def on_two_processes(self, name: str, recipe: dict[str, Any]) -> str:
+    def on_two_processes(self, name: str, recipe: dict[str, Any], flags: Sequence[str] = ()) -> str:
         """Run by torchrun on two processes that talk through gloo; return what they told."""
         file = self.root / f"{name}.yaml"
         file.write_text(yaml.safe_dump(recipe), encoding="utf-8")
-        line = ["train", str(file), "--output_dir", str(self.root / name), "--ddp_backend", "gloo"]
+        line = ["train", str(file), "--output_dir", str(self.root / name), *flags]
         done = subprocess.run(
             [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "mustela", *line],
             env={**os.environ, "OMP_NUM_THREADS": "1"},

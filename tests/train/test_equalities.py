@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import pytest
 import torch
 
+from mustela.errors import CheckpointError
 from mustela.train import folder as folder_module
 
 
@@ -66,6 +68,23 @@ def test_a_kill_while_saving_costs_only_that_checkpoint(runs, scratch, monkeypat
     assert f"Going on from {runs.root / 'killed' / 'checkpoint-2'}" in runs.console
     assert runs.losses("killed") == runs.losses("unbroken")
     assert same_weights(runs.weights("killed"), runs.weights("unbroken"))
+
+
+def test_a_full_disk_is_told_and_leaves_the_checkpoint_before(runs, scratch, monkeypatch):
+    save = torch.save
+
+    def full_at_the_second(content, path, *args, **kwargs):
+        if "checkpoint-4" in str(path):
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        save(content, path, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full_at_the_second)
+        with pytest.raises(CheckpointError, match=r"checkpoint-4 can't be written.*No space left"):
+            runs("run", scratch)
+    assert [step for step, _ in folder_module.checkpoints(runs.root / "run")] == [2]
+    assert folder_module.newest_checkpoint(runs.root / "run") == runs.root / "run" / "checkpoint-2"
+    assert runs("run", scratch).finished
 
 
 def test_stages_are_resumed_inside_and_between(runs, scratch, shapes):
@@ -143,12 +162,17 @@ def test_gradient_checkpointing_changes_nothing_with_frozen_embeddings(runs, cla
 
 
 @pytest.mark.slow
-def test_two_processes_equal_one(runs, scratch):
+@pytest.mark.parametrize("flags", [[], ["--fsdp", "true"]], ids=["ddp", "fsdp2"])
+def test_two_processes_equal_one(runs, scratch, flags):
     # Three whole batches; the last one of an epoch is filled up with samples seen already.
     recipe = {**without_dropout(scratch), "max_steps": 3}
     runs("one", recipe)
-    messages = runs.on_two_processes("two", {**recipe, "per_device_train_batch_size": 2})
+    messages = runs.on_two_processes("two", {**recipe, "per_device_train_batch_size": 2}, flags)
     # Each message once, from the main process.
     assert messages.count("The model is in") == 1
     for (*_, one), (*_, two) in zip(runs.losses("one"), runs.losses("two"), strict=True):
         assert one == pytest.approx(two, abs=1e-5)
+    one, two = runs.weights("one"), runs.weights("two")
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, atol=1e-5, rtol=1e-3)

@@ -19,6 +19,7 @@ from mustela.train.folder import (
     mark_complete,
     newest_checkpoint,
     open_run,
+    put_in_place,
     remove_incomplete,
     rotate,
     trim_log,
@@ -57,6 +58,27 @@ def test_a_broken_mark_is_no_mark(tmp_path):
         check_resumable(path)
     with pytest.raises(CheckpointError, match="no such checkpoint"):
         check_resumable(tmp_path / "checkpoint-6")
+
+
+def test_bytes_that_changed_are_found_and_told(tmp_path):
+    good, bad = checkpoint(tmp_path, 5), checkpoint(tmp_path, 6)
+    (bad / "model.safetensors").write_bytes(b"xxyxxx")
+    told = []
+    assert newest_checkpoint(tmp_path, tell=told.append) == good
+    assert len(told) == 1
+    assert f"{bad} is damaged" in told[0]
+    assert "model.safetensors" in told[0]
+    with pytest.raises(CheckpointError, match=r"missing or different: model\.safetensors"):
+        check_resumable(bad)
+
+
+def test_a_folder_takes_the_place_of_an_older_one(tmp_path):
+    old = checkpoint(tmp_path, 5)
+    (old / "model.safetensors").unlink()
+    (tmp_path / "aside").mkdir()
+    put_in_place(checkpoint(tmp_path / "aside", 5), old)
+    assert newest_checkpoint(tmp_path) == old
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["aside", "checkpoint-5"]
 
 
 @pytest.mark.parametrize(("keep", "left"), [(None, [1, 2, 3]), (0, [1, 2, 3]), (2, [2, 3]), (1, [3])])

@@ -125,6 +125,9 @@ class TrainingArguments(transformers.TrainingArguments):
         if self.label_names is None:
             # Left alone, Trainer takes every argument of the model with "label" in its name for a label.
             self.label_names = ["labels"]
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not _has_accelerator():
+            # Without it, accelerate takes processes on a machine without a GPU for runs of their own.
+            self.use_cpu = True
         if self.use_cpu or not _has_accelerator():
             self.dataloader_pin_memory = False
         if self.fsdp and int(os.environ.get("WORLD_SIZE", "1")) == 1:

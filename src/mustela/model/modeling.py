@@ -80,6 +80,9 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             hidden_size=config.get_text_config().hidden_size,
         )
         self.post_init()
+        # The bases' lists name modules that this one may not have; engines that shard want all of a list.
+        present = {type(module).__name__ for module in self.modules()}
+        self._no_split_modules = sorted(present & set(self._no_split_modules or ()))
 
     @classmethod
     def from_pretrained(  # type: ignore[override]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from mustela.errors import CheckpointError, ConfigError
 
 COMPLETE = "complete.json"
 CHECKPOINT_PREFIX = "checkpoint-"
+# Where a checkpoint is written before it gets its name.
+ASIDE = "unfinished"
 
 # Settings that change how a run goes but not what comes out of it; an interrupted run may go on with others.
 _FREE = (
@@ -76,13 +80,38 @@ class RunFolder:
 
 
 def mark_complete(folder: Path, content: Mapping[str, Any]) -> None:
-    """Write the mark that a folder was written to the end, with the sizes of its files."""
-    files = {
-        str(path.relative_to(folder)): path.stat().st_size
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != COMPLETE
-    }
-    write_json(folder / COMPLETE, {**content, "files": files})
+    """Mark that a folder was written to the end, with sizes and hashes, and sync all to the disk."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != COMPLETE]
+    files = {str(path.relative_to(folder)): path.stat().st_size for path in paths}
+    hashes = {str(path.relative_to(folder)): _sha256(path) for path in paths}
+    write_json(folder / COMPLETE, {**content, "files": files, "sha256": hashes})
+    for path in (*paths, folder / COMPLETE, *(path for path in folder.rglob("*") if path.is_dir()), folder):
+        sync(path)
+
+
+def put_in_place(written: Path, target: Path) -> None:
+    """Give a folder that was written aside its name; what had the name before goes after that."""
+    old = target.with_name(f"{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    written.rename(target)
+    sync(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or the entries of a folder are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_complete(folder: Path) -> bool:
@@ -94,6 +123,25 @@ def is_complete(folder: Path) -> bool:
     return all(
         (folder / name).is_file() and (folder / name).stat().st_size == size for name, size in files.items()
     )
+
+
+def damaged_files(folder: Path) -> list[str]:
+    """List the files of a marked folder that are missing or differ from its mark, or the mark itself."""
+    try:
+        mark = json.loads((folder / COMPLETE).read_text("utf-8"))
+        sizes, hashes = mark["files"], mark.get("sha256", {})
+    except (OSError, ValueError, KeyError):
+        return [COMPLETE]
+    found = []
+    for name, size in sizes.items():
+        path = folder / name
+        if (
+            not path.is_file()
+            or path.stat().st_size != size
+            or (name in hashes and _sha256(path) != hashes[name])
+        ):
+            found.append(name)
+    return found
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -118,13 +166,19 @@ def checkpoints(folder: Path) -> list[tuple[int, Path]]:
     return sorted(found)
 
 
-def newest_checkpoint(folder: Path) -> Path | None:
-    """Find the complete checkpoint with the highest step."""
-    return next((path for _, path in reversed(checkpoints(folder)) if is_complete(path)), None)
+def newest_checkpoint(folder: Path, *, tell: Callable[[str], None] = lambda message: None) -> Path | None:
+    """Find the undamaged checkpoint with the highest step; `tell` gets a warning for each that is skipped."""
+    for _, path in reversed(checkpoints(folder)):
+        damaged = damaged_files(path)
+        if not damaged:
+            return path
+        tell(f"Warning: {path} is damaged or was not written to the end, and skipped: {', '.join(damaged)}.")
+    return None
 
 
 def remove_incomplete(folder: Path) -> None:
     """Delete checkpoints that were not written to the end."""
+    shutil.rmtree(folder / ASIDE, ignore_errors=True)
     for _, path in checkpoints(folder):
         if not is_complete(path):
             shutil.rmtree(path)
@@ -204,7 +258,7 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 
 def _delete_run(folder: RunFolder) -> None:
     for path in folder.root.iterdir():
-        ours = path.name in ("final", "pictures", "tensorboard", "evaluation") or path.name.startswith(
+        ours = path.name in (ASIDE, "final", "pictures", "tensorboard", "evaluation") or path.name.startswith(
             (CHECKPOINT_PREFIX, "stage-")
         )
         if path.is_dir() and ours:
@@ -246,8 +300,10 @@ def check_resumable(checkpoint: Path) -> None:
     """
     if not checkpoint.is_dir():
         raise CheckpointError(f"{checkpoint}: there is no such checkpoint folder.")
-    if not is_complete(checkpoint):
+    damaged = damaged_files(checkpoint)
+    if damaged:
         raise CheckpointError(
-            f"{checkpoint} was not written to the end (its {COMPLETE} is missing or files have other sizes). "
+            f"{checkpoint} was not written to the end or is damaged; missing or different: "
+            f"{', '.join(damaged)}. "
             "Name an earlier one, or leave --resume_from_checkpoint out to take the newest complete one."
         )

@@ -152,7 +152,7 @@ def _go_through(run: StageRun, built: Built, *, make_examiner: MakeExaminer | No
     examiner = None
     if make_examiner is not None and training.eval_strategy != "no":
         examiner = make_examiner(run.stage, run.folder.pictures)
-    checkpoint = _checkpoint(run, is_main=is_main)
+    checkpoint = _checkpoint(run, is_main=is_main, console=console)
     if is_main:
         step = 0 if checkpoint is None else int(checkpoint.name.rpartition("-")[2])
         trim_log(run.folder.log, stage=run.stage.name, after_step=step)
@@ -193,13 +193,16 @@ def _build_first(
     )
 
 
-def _checkpoint(run: StageRun, *, is_main: bool) -> Path | None:
+def _checkpoint(run: StageRun, *, is_main: bool, console: Console) -> Path | None:
     """Choose the checkpoint to go on from, after deleting what a kill left half written."""
     named = run.stage.training.resume_from_checkpoint
     if named is not None and run.number == 1:
         check_resumable(Path(named))
         return Path(named)
-    newest = newest_checkpoint(run.path)
+    newest = newest_checkpoint(
+        run.path, tell=lambda message: console.print(message, markup=False, highlight=False, soft_wrap=True)
+    )
+    _wait(run.stage.training)
     if is_main and run.path.is_dir():
         remove_incomplete(run.path)
     _wait(run.stage.training)

@@ -55,7 +55,9 @@ def save_model(
         shutil.rmtree(part, ignore_errors=True)
         if model.adapter is None:
             _check_gathered(tensors)
-            model.save_pretrained(part, state_dict=cast(tensors, dtype))
+            # Gathering makes two of a tensor that two names share.
+            shared = {name: tensors[source] for name, source in model.all_tied_weights_keys.items()}
+            model.save_pretrained(part, state_dict=cast({**tensors, **shared}, dtype))
         else:
             save_adapter(model, part, dtype=dtype, state_dict=tensors, first_values=first_values)
         _note_dtype(model, part, dtype)

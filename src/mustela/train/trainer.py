@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import random
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -14,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from accelerate import DistributedType, PartialState
 from accelerate.data_loader import DataLoaderAdapter
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
@@ -21,8 +24,9 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from mustela.config.training import TrainingArguments
 from mustela.errors import CheckpointError
+from mustela.train.disk import clear_write_errors
 from mustela.train.finite import LossGuard
-from mustela.train.folder import COMPLETE, mark_complete, rotate
+from mustela.train.folder import ASIDE, mark_complete, put_in_place, rotate
 from mustela.train.freezing import Parts
 from mustela.train.groups import parameter_groups
 from mustela.train.muon import MuonAdamW, hidden_matrices
@@ -69,6 +73,7 @@ class MustelaTrainer(transformers.Trainer):
 
     def __init__(self, model: Any, *, setup: TrainerSetup, **kwargs: Any) -> None:
         self.setup = setup
+        self._aside: Path | None = None
         use_cache = model.config.to_dict().get("use_cache")
         super().__init__(model=model, **kwargs)
         # The base class writes its own setting into the configuration, where it would slow down generation.
@@ -90,6 +95,13 @@ class MustelaTrainer(transformers.Trainer):
         self._stop = StopRequest(agree=lambda number: self._of_all(number, "max"), tell=setup.tell)
         self.add_callback(self._guard)
         self.add_callback(self._stop)
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Make the accelerator, which shards over processors as well, though it offers that for GPUs only."""
+        sharded = self.args.fsdp or os.environ.get("ACCELERATE_USE_FSDP") == "true"
+        if sharded and PartialState().distributed_type == DistributedType.MULTI_CPU:
+            PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+        super().create_accelerator_and_postprocess()
 
     def _of_all(self, number: int, reduction: str) -> int:
         """Make one number of those of all processes: their sum or the largest."""
@@ -195,21 +207,39 @@ class MustelaTrainer(transformers.Trainer):
                 metrics.update(answers)
         return metrics
 
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self.args.output_dir) if self._aside is None else str(self._aside)
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Save, then mark the checkpoint as complete, and only then delete older ones."""
-        path = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+        """Write a checkpoint aside, mark and sync it, give it its name, and only then delete older ones."""
+        root = Path(str(self.args.output_dir))
+        name = f"checkpoint-{self.state.global_step}"
+        self._aside = root / ASIDE
         if self.args.should_save:
-            (path / COMPLETE).unlink(missing_ok=True)
+            shutil.rmtree(self._aside, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        best = self.state.best_global_step
+        if best:
+            # The base class looks for it among what is written aside.
+            self.state.best_model_checkpoint = str(root / f"checkpoint-{best}")
         limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:
-            super()._save_checkpoint(model, trial)
+            with clear_write_errors(root / name):
+                super()._save_checkpoint(model, trial)
         finally:
+            written, self._aside = self._aside / name, None
             self.args.save_total_limit = limit
+        if best:
+            self.state.best_model_checkpoint = str(root / f"checkpoint-{best}")
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            mark_complete(path, {"step": self.state.global_step, "processes": self.args.world_size})
-            best = self.state.best_model_checkpoint
-            rotate(path.parent, keep=limit, protect=Path(best) if best else None)
+            with clear_write_errors(root / name):
+                mark_complete(written, {"step": self.state.global_step, "processes": self.args.world_size})
+                put_in_place(written, root / name)
+                written.parent.rmdir()
+            kept = self.state.best_model_checkpoint
+            rotate(root, keep=limit, protect=Path(kept) if kept else None)
+        self.accelerator.wait_for_everyone()
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         folder = Path(str(output_dir or self.args.output_dir))
