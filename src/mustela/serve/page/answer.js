@@ -23,6 +23,8 @@ export function piecesOf(text, regions, colors) {
 const SENTENCE_END = /[.!?;。！？；][\s"')]|[\n。！？；]/g;
 const EDGES = " \t\r\n,.:;、，：\"'`*–—_{}[]()<>=|-";
 const JOIN = /^(?:and|or|then|和)\s+|^和/i;
+// "is bigger than a blue cross" says more than what is in the box.
+const LEAD = /^(?:is|are|was|were|has|have|it|there|this|that|which|than|of|to|on|in|at|by|near|with|next)\b.*?\b(?=(?:an?|the)\s)/i;
 
 const trimmed = (text) => {
   let [from, to] = [0, text.length];
@@ -38,7 +40,7 @@ export function wordsBefore(text) {
   for (const match of text.slice(0, last).matchAll(SENTENCE_END)) first = match.index + match[0].length;
   let [from, to] = trimmed(text.slice(first, last)).map((at) => at + first);
   if (/^(?:and|or|和)$/i.test(text.slice(from, to))) return null;
-  from += text.slice(from, to).match(JOIN)?.[0].length ?? 0;
+  for (const opening of [JOIN, LEAD]) from += text.slice(from, to).match(opening)?.[0].length ?? 0;
   return from < to ? [from, to] : null;
 }
 

@@ -2,6 +2,7 @@
 
 import { address, hasKey } from "./client.js";
 import { byId, check, radios } from "./dom.js";
+import { laidOut } from "./layout.js";
 import { copy, download, toast } from "./notices.js";
 import { asCurl, asPython } from "./snippets.js";
 
@@ -67,7 +68,7 @@ export class RecordDialog {
       `${rounds === 1 ? "One round" : `${rounds} rounds`} about ${conversation.picture.name}. ` +
       `${size === 1 ? "It is the first record" : `It is one of ${size} records`} collected on this page; ` +
       "saving again replaces it.";
-    byId("record").textContent = JSON.stringify(record, null, 1).replace(/\[\s+((?:-?[\d.]+,?\s+)+)\]/g, (_, numbers) => `[${numbers.trim().replace(/\s+/g, " ")}]`);
+    byId("record").textContent = laidOut(record);
     this.dialog.showModal();
   }
 }

@@ -1,6 +1,8 @@
 // Snippets: the request of the page as a command for the shell and as Python. The picture comes from its file,
 // and a key from the environment, so what is copied holds no secret and fits on a screen.
 
+import { laidOut } from "./layout.js";
+
 const PICTURE = "@@picture@@";
 const KEY_VARIABLE = "MUSTELA_API_KEY";
 
@@ -14,7 +16,7 @@ const quotedForShell = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 /** A command with curl for a POSIX shell. */
 export function asCurl(body, { url, picture, key }) {
-  const json = JSON.stringify(withPicture(body, PICTURE), null, 2);
+  const json = laidOut(withPicture(body, PICTURE));
   // In an unquoted here-document these three mean something.
   const escaped = json.replace(/[\\$`]/g, "\\$&");
   const file = quotedForShell(picture.name);
@@ -30,25 +32,24 @@ export function asCurl(body, { url, picture, key }) {
   ].join("\n");
 }
 
-/** A script for the official client of Python. */
+/** A script for the official client of Python. JSON's texts, numbers, lists and objects are Python's as well. */
 export function asPython(body, { url, picture, key }) {
   const { model, messages, regions, temperature } = withPicture(body, PICTURE);
   const base = url.replace(/\/chat\/completions$/, "");
-  const messagesText = literal(messages).replace(`"${PICTURE}"`, () => "picture");
+  const inside = { step: 4, indent: 4 };
   return `${key ? "import os\n" : ""}from base64 import b64encode
 from pathlib import Path
 
 from openai import OpenAI
 
-client = OpenAI(base_url=${literal(base)}, api_key=${key ? `os.environ["${KEY_VARIABLE}"]` : '"none"'})
-data = b64encode(Path(${literal(picture.name)}).read_bytes()).decode()
-picture = f"data:${mediaType(picture)};base64,{data}"
+client = OpenAI(base_url=${JSON.stringify(base)}, api_key=${key ? `os.environ["${KEY_VARIABLE}"]` : '"none"'})
+picture = b64encode(Path(${JSON.stringify(picture.name)}).read_bytes()).decode()
 
 response = client.chat.completions.create(
-    model=${literal(model)},
+    model=${JSON.stringify(model)},
     temperature=${temperature},
-    messages=${messagesText.replaceAll("\n", "\n    ")},
-    extra_body={"regions": ${literal(regions).replaceAll("\n", "\n    ")}},
+    messages=${laidOut(messages, inside).replace(`"${PICTURE}"`, () => `f"data:${mediaType(picture)};base64,{picture}"`)},
+    extra_body=${laidOut({ regions }, inside)},
 )
 message = response.choices[0].message
 print(message.content)
@@ -57,9 +58,3 @@ print(message.regions)
 }
 
 const mediaType = (picture) => picture.dataUrl.slice(5, picture.dataUrl.indexOf(";"));
-
-// JSON's strings, numbers, lists and objects are Python's as well; lists of numbers stay on a line.
-function literal(value) {
-  const json = JSON.stringify(value, null, 4);
-  return json.replace(/\[\s+((?:-?[\d.]+,?\s+)+)\]/g, (_, numbers) => `[${numbers.trim().replace(/\s+/g, " ")}]`);
-}
