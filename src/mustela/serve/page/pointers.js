@@ -110,9 +110,8 @@ export class Pointers {
     if (!others.length) return;
     const [, other] = others[0];
     const span = ([x, y]) => Math.max(Math.hypot(x - other[0], y - other[1]), 1);
-    const { viewport } = this.stage;
-    viewport.panBy((now[0] - before[0]) / 2, (now[1] - before[1]) / 2);
-    viewport.zoomBy(span(now) / span(before), [(now[0] + other[0]) / 2, (now[1] + other[1]) / 2]);
+    const middle = ([x, y]) => [(x + other[0]) / 2, (y + other[1]) / 2];
+    this.stage.viewport.zoomBy(span(now) / span(before), middle(now), middle(before));
   }
 
   #release(event) {

@@ -32,14 +32,14 @@ export class Viewport extends EventTarget {
     this.#tell();
   }
 
-  /** Zoom by a factor; the place at `client` [x, y] of the screen (the middle if left out) stays where it is. */
-  zoomBy(factor, client = this.#middle()) {
-    const [px, py] = this.toPicture(client);
-    const least = Math.min(this.#fittingZoom(), 1);
-    this.zoom = Math.min(Math.max(this.zoom * factor, least), HIGHEST);
+  /** Zoom by a factor; what is seen at `from` [x, y] of the screen comes to `to` (the middle stays if left out). */
+  zoomBy(factor, to = this.#middle(), from = to) {
     const { left, top } = this.element.getBoundingClientRect();
-    this.x = client[0] - left - px * this.zoom;
-    this.y = client[1] - top - py * this.zoom;
+    const least = Math.min(this.#fittingZoom(), 1);
+    const zoom = Math.min(Math.max(this.zoom * factor, least), HIGHEST);
+    this.x = to[0] - left - (from[0] - left - this.x) * (zoom / this.zoom);
+    this.y = to[1] - top - (from[1] - top - this.y) * (zoom / this.zoom);
+    this.zoom = zoom;
     this.#fitted = false;
     this.#settle();
   }
