@@ -1,5 +1,8 @@
 // Links: things with one key, on the picture and in the text, light up together under the pointer or the focus.
 
+/** Where a click does something else. */
+const ACTING = '.strip, .canvas:not([data-tool="move"])';
+
 export class Links {
   #key = null;
   #kept = null;
@@ -8,15 +11,18 @@ export class Links {
     root.addEventListener("pointermove", (event) => this.#light(keyUnder(event) ?? this.#kept));
     root.addEventListener("focusin", (event) => this.#light(event.target.closest("[data-key]")?.dataset.key ?? this.#kept));
     root.addEventListener("pointerleave", () => this.#light(this.#kept));
-    root.addEventListener("click", (event) => this.#keep(keyUnder(event)));
+    root.addEventListener("click", (event) => this.#keep(event.target.closest(ACTING) ? null : keyUnder(event)));
   }
 
   /** Show what is lit on elements that are new. */
   refresh() {
+    let some = false;
     for (const element of document.querySelectorAll("[data-key]")) {
-      element.classList.toggle("lit", element.dataset.key === this.#key);
+      const lit = element.dataset.key === this.#key;
+      element.classList.toggle("lit", lit);
+      some ||= lit;
     }
-    document.body.classList.toggle("lighting", this.#key !== null);
+    document.body.classList.toggle("lighting", some);
   }
 
   // A click keeps words and box lit, another one anywhere ends that: the way for those who can't hover.
