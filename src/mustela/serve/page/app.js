@@ -200,7 +200,8 @@ class Page {
   #activate(index) {
     if (this.#activeRound === index || this.correction) return;
     this.#activeRound = index;
-    this.#mark();
+    // Not at once: the pointer may just be coming to an element that this would replace.
+    requestAnimationFrame(() => this.#mark());
   }
 
   // The boxes of one round are on the picture: the one pointed at, else the last. Regions of its question that
