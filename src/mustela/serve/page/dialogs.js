@@ -1,9 +1,11 @@
 // Dialogs: the request as code, the training records, help.
 
+import { regionsOf } from "./answer.js";
 import { address, hasKey } from "./client.js";
 import { byId, check, radios } from "./dom.js";
 import { laidOut } from "./layout.js";
 import { copy, download, toast } from "./notices.js";
+import { hasArea } from "./shapes.js";
 import { asCurl, asPython } from "./snippets.js";
 
 const LANGUAGES = { curl: asCurl, python: asPython };
@@ -59,8 +61,9 @@ export class RecordDialog {
 
   /** Add a conversation to the collection and show its record. */
   open(conversation) {
+    const empty = conversation.answered.findIndex(({ answer }) => !regionsOf(answer.pieces).every(({ shape }) => hasArea(shape)));
+    if (empty >= 0) return toast(`Answer ${empty + 1} has a box without area. Correct it first.`);
     const record = this.collection.add(conversation);
-    if (!record) return toast("There is no answer yet to make a record of.");
     this.conversation = conversation;
     const { size } = this.collection;
     const rounds = record.conversations.length / 2;

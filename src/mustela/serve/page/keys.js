@@ -67,6 +67,7 @@ export class Keys {
     stage.active.hover(at);
     stage.drafted();
     stage.pointAt(at);
+    this.#say(`x ${at[0]}, y ${at[1]}`);
   }
 
   #nudge(by) {

@@ -1,6 +1,6 @@
 // Pointers: mouse, pen and fingers on the stage. One draws or moves, two fingers pan and zoom, the wheel zooms.
 
-import { covers, moved, settled, vertices, withVertex } from "./shapes.js";
+import { covers, hasArea, moved, settled, vertices, withVertex } from "./shapes.js";
 
 /** How near, in CSS pixels, a pointer must be to a corner or line to take hold of it. */
 const NEAR = { mouse: 8, pen: 10, touch: 22 };
@@ -129,7 +129,7 @@ export class Pointers {
     const { board, dragged, picture } = this.stage;
     const shape = settled(dragged.shape, picture.size);
     this.stage.dragged = null;
-    if (JSON.stringify(shape) !== JSON.stringify(this.#grab.shape)) board.change(dragged.number, shape);
+    if (hasArea(shape) && JSON.stringify(shape) !== JSON.stringify(this.#grab.shape)) board.change(dragged.number, shape);
   }
 
   #lose(event) {

@@ -3,10 +3,9 @@
 import { regionsOf } from "./answer.js";
 import { crc32, zipped } from "./zip.js";
 
-/** A record of the rounds that have an answer, as an object of Ferret's JSON; null if there are none. */
+/** A record of the rounds that have an answer (there must be one), as an object of Ferret's JSON. */
 export function recordOf(conversation) {
   const { picture, answered, id } = conversation;
-  if (!answered.length) return null;
   const turns = answered.flatMap(({ question, answer }) => [question, answer.pieces]);
   const conversations = turns.map((pieces, at) => ({ from: at % 2 ? "gpt" : "human", value: textOf(pieces) }));
   conversations[0].value = `<image>\n${conversations[0].value}`;
@@ -48,7 +47,6 @@ export class Collection {
 
   add(conversation) {
     const record = recordOf(conversation);
-    if (!record) return null;
     this.#saved.set(conversation, { record, picture: conversation.picture });
     this.unsaved = true;
     return record;

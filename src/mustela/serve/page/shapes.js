@@ -39,6 +39,9 @@ export function vertices(shape) {
 /** The corners x1, y1, x2, y2 of the box round a shape. */
 export const bounds = (shape) => extent(vertices(shape));
 
+/** Whether a shape isn't a box without width or height. */
+export const hasArea = ({ type, xyxy }) => type !== "box" || (xyxy[2] > xyxy[0] && xyxy[3] > xyxy[1]);
+
 /** The shape with every vertex sent through a function of `[x, y]`. */
 export function mapped(shape, place) {
   switch (shape.type) {
@@ -150,5 +153,6 @@ export function reread(shape, text, size) {
     scribble: () => scribble(pairs(numbers), shape.width),
     polygon: () => polygon(pairs(numbers)),
   }[type]();
-  return settled(made, size);
+  const changed = settled(made, size);
+  return hasArea(changed) ? changed : null;
 }
