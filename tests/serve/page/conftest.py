@@ -78,7 +78,9 @@ class Visit:
 
     def labels(self) -> list[str]:
         """Return the labels on the picture."""
-        texts: list[str] = self.page.eval_on_selector_all("#overlay .tag text", "all => all.map(t => t.textContent)")
+        texts: list[str] = self.page.eval_on_selector_all(
+            "#overlay .tag text", "all => all.map(t => t.textContent)"
+        )
         return sorted(texts)
 
     def pixels(self) -> npt.NDArray[np.int16]:
@@ -123,7 +125,7 @@ def visits(browser: Any, script: Script) -> Iterator[Visits]:
         page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
         page.on("request", lambda request: addresses.append(request.url))
         page.goto(address or script.address)
-        page.wait_for_selector('.model[data-state]')
+        page.wait_for_selector(".model[data-state]")
         return Visit(page, script)
 
     yield visit
@@ -149,7 +151,9 @@ def png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def near(pixels: npt.NDArray[np.int16], colour: tuple[int, int, int], tolerance: int = 40) -> tuple[int, int, int, int]:
+def near(
+    pixels: npt.NDArray[np.int16], colour: tuple[int, int, int], tolerance: int = 40
+) -> tuple[int, int, int, int]:
     """Return the box round the pixels of about a colour, `x1, y1, x2, y2` in pixels of the screen."""
     rows, columns = np.nonzero(np.abs(pixels - np.array(colour)).max(axis=2) <= tolerance)
     assert rows.size, f"nothing of about {colour} is seen"

@@ -12,9 +12,9 @@ from mimetypes import guess_type
 from pathlib import Path
 from typing import Any
 
-import mustela.serve
+import mustela
 
-PAGE = Path(mustela.serve.__path__[0]) / "page"
+PAGE = Path(mustela.__file__).parent / "serve" / "page"
 POLICY = "default-src 'self'; img-src 'self' blob: data:"
 """The one that the real server sends."""
 

@@ -111,7 +111,16 @@ def test_tools_are_chosen_by_arrows(visit: Visit) -> None:
 def test_what_happens_is_said(visit: Visit) -> None:
     visit.page.focus("#canvas")
     said: list[Any] = []
-    for key in ("b", "ArrowRight", "Enter", "Shift+ArrowRight", "Shift+ArrowDown", "Enter", "n", "Shift+ArrowUp"):
+    for key in (
+        "b",
+        "ArrowRight",
+        "Enter",
+        "Shift+ArrowRight",
+        "Shift+ArrowDown",
+        "Enter",
+        "n",
+        "Shift+ArrowUp",
+    ):
         visit.page.keyboard.press(key)
         said.append(visit.page.inner_text("#status"))
     assert said[1] == "x 200, y 150"

@@ -78,7 +78,9 @@ def check_both_ways(visit: Visit, ratio: float, *, tolerance: float) -> None:
     pixels = visit.pixels()
     across = pixels[int((seen[1] + seen[3]) / 2 * ratio)]
     down = pixels[:, int((seen[0] + seen[2]) / 2 * ratio)]
-    edges = [line_near(row, edge, ratio) for row, edge in zip((across, down, across, down), seen, strict=True)]
+    edges = [
+        line_near(row, edge, ratio) for row, edge in zip((across, down, across, down), seen, strict=True)
+    ]
     assert edges == pytest.approx([*visit.client(BOX[:2]), *visit.client(BOX[2:])], abs=0.75)
     # An enlarged edge is blurred over a pixel of the picture.
     pixel = visit.client((1, 0))[0] - visit.client((0, 0))[0]

@@ -74,7 +74,9 @@ def test_polygon_by_mouse(visit: Visit, end: str) -> None:
     polygon = asked_about(visit)
     assert isinstance(polygon, Polygon)
     (ring,) = polygon.rings
-    assert [xy for corner in ring for xy in corner] == pytest.approx([xy for corner in SQUARE for xy in corner], abs=1)
+    assert [xy for corner in ring for xy in corner] == pytest.approx(
+        [xy for corner in SQUARE for xy in corner], abs=1
+    )
 
 
 def test_keyboard_draws_every_kind(visit: Visit) -> None:
@@ -129,7 +131,9 @@ def test_keyboard_gives_up_and_takes_back(visit: Visit) -> None:
 
 
 def test_touch_draws_and_two_fingers_zoom(visits: Visits) -> None:
-    visit = visits(has_touch=True, is_mobile=True, viewport={"width": 390, "height": 780}, device_scale_factor=2)
+    visit = visits(
+        has_touch=True, is_mobile=True, viewport={"width": 390, "height": 780}, device_scale_factor=2
+    )
     visit.open(png(Image.new("RGB", (400, 300), "gray")))
     session = visit.page.context.new_cdp_session(visit.page)
 
@@ -232,7 +236,11 @@ def test_a_region_is_moved_reshaped_and_deleted(visit: Visit) -> None:
     visit.page.keyboard.press("Shift+ArrowLeft")
     visit.page.click("#regions .name")
     (_, moved) = visit.ask()["regions"]
-    assert close(region_from_json(moved).bounds_xyxy(), tuple(v - (i % 2 == 0) for i, v in enumerate(box.bounds_xyxy())), 0.05)
+    assert close(
+        region_from_json(moved).bounds_xyxy(),
+        tuple(v - (i % 2 == 0) for i, v in enumerate(box.bounds_xyxy())),
+        0.05,
+    )
     visit.page.locator("#canvas").focus()
     visit.page.keyboard.press("Delete")
     assert visit.page.locator("#regions li").count() == 0

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-import mustela.serve
+import mustela
 from mustela.regions import region_from_json
 
-PAGE = Path(mustela.serve.__path__[0]) / "page"
+PAGE = Path(mustela.__file__).parent / "serve" / "page"
 FILES = sorted(path for path in PAGE.rglob("*") if path.is_file() and path.suffix != ".pyc")
 TEXTS = [path for path in FILES if path.suffix in {".html", ".css", ".js", ".json", ".svg"}]
 HTML = (PAGE / "index.html").read_text(encoding="utf-8")
@@ -31,7 +31,9 @@ def test_the_policy_lets_everything_in() -> None:
     # No style or script inside the page, no handlers in attributes.
     assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:|<script(?![^>]*\ssrc=)", HTML)
     for name, text in SCRIPTS.items():
-        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|\beval\(|new Function|setAttribute\(\"style", text), name
+        assert not re.search(
+            r"innerHTML|outerHTML|insertAdjacentHTML|\beval\(|new Function|setAttribute\(\"style", text
+        ), name
 
 
 def test_every_script_is_reached_and_every_name_exists() -> None:
@@ -42,9 +44,9 @@ def test_every_script_is_reached_and_every_name_exists() -> None:
         for names, source in re.findall(r'import \{([^}]+)\} from "\./([^"]+)"', text):
             for each in names.split(","):
                 exported = each.split(" as ")[0].strip()
-                assert re.search(rf"export (?:async )?(?:function\*?|class|const) {exported}\b", SCRIPTS[source]), (
-                    f"{name}: {exported}"
-                )
+                assert re.search(
+                    rf"export (?:async )?(?:function\*?|class|const) {exported}\b", SCRIPTS[source]
+                ), f"{name}: {exported}"
 
 
 def test_every_id_that_a_script_or_label_names_is_in_the_page() -> None:
@@ -53,7 +55,11 @@ def test_every_id_that_a_script_or_label_names_is_in_the_page() -> None:
     wanted = {name for text in SCRIPTS.values() for name in re.findall(r'byId\("([^"]+)"\)', text)}
     wanted |= {name for text in SCRIPTS.values() for name in re.findall(r'\bon\("([^"]+)"', text)}
     wanted |= set(re.findall(r'(?:href="#|for=")([^"]+)"', HTML))
-    wanted |= {name for names in re.findall(r'aria-(?:describedby|labelledby)="([^"]+)"', HTML) for name in names.split()}
+    wanted |= {
+        name
+        for names in re.findall(r'aria-(?:describedby|labelledby)="([^"]+)"', HTML)
+        for name in names.split()
+    }
     assert wanted - set(ids) == set()
 
 
@@ -62,7 +68,12 @@ def test_the_page_names_only_files_that_exist() -> None:
     assert {name for name in named if not (PAGE / name).is_file()} == set()
     known = {path.relative_to(PAGE).as_posix() for path in FILES}
     examples = json.loads((PAGE / "examples/examples.json").read_text(encoding="utf-8"))
-    used = named | set(SCRIPTS) | {"index.html", "examples/examples.json"} | {f"examples/{e['file']}" for e in examples}
+    used = (
+        named
+        | set(SCRIPTS)
+        | {"index.html", "examples/examples.json"}
+        | {f"examples/{e['file']}" for e in examples}
+    )
     assert known == used
 
 

@@ -44,7 +44,10 @@ def unpacked(data: bytes, folder: Path) -> list[dict[str, Any]]:
         assert archive.testzip() is None
         archive.extractall(folder)
     lines = folder / "records.jsonl"
-    assert main(["data", "check", str(lines), "--images", str(folder / "images"), "--strict", "--workers", "1"]) == 0
+    assert (
+        main(["data", "check", str(lines), "--images", str(folder / "images"), "--strict", "--workers", "1"])
+        == 0
+    )
     return [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()]
 
 
@@ -118,7 +121,9 @@ def test_a_corrected_answer_goes_into_the_record_and_the_history(visit: Visit, t
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [("[0.010, 0.010, 0.060, 0.060]", "[0.250, 0.500, 0.500, 0.750]"), ("<4><3><24><18>", "<100><150><200><225>"),
-     ("[10, 10, 60, 60]", "[250, 500, 500, 750]")],
+     ("[10, 10, 60, 60]", "[250, 500, 500, 750]"), ("[4, 3, 24, 18]", "[100, 150, 200, 225]"),
+     ('{"bbox_2d": [10, 10, 60, 60]}', '{"bbox_2d": [250, 500, 500, 750]}'),
+     ("(10, 10), (60, 60)", "(250, 500), (500, 750)")],
 )  # fmt: skip
 def test_new_boxes_are_written_as_the_model_writes_them(visit: Visit, raw: str, expected: str) -> None:
     written = visit.page.evaluate(

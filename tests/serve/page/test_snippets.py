@@ -43,7 +43,9 @@ def test_curl(snippet: tuple[Visit, dict[str, Any]], tmp_path: Path) -> None:
     visit, request = snippet
     visit.script.says("the answer")
     code = visit.page.text_content("#code")
-    done = subprocess.run(["sh", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run(
+        ["sh", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=30
+    )
     assert "the answer" in done.stdout
     assert visit.script.requests[-1] == request
 

@@ -20,7 +20,10 @@ TWO = "a red star [10, 10, 60, 60] and a ring [100, 100, 200, 200]."
 
 
 def answer_two(visit: Visit) -> None:
-    boxes = [("[10, 10, 60, 60]", [4.0, 3.0, 24.0, 18.0]), ("[100, 100, 200, 200]", [200.0, 100.0, 300.0, 200.0])]
+    boxes = [
+        ("[10, 10, 60, 60]", [4.0, 3.0, 24.0, 18.0]),
+        ("[100, 100, 200, 200]", [200.0, 100.0, 300.0, 200.0]),
+    ]
     visit.script.says(TWO, *boxes)
     visit.ask("What is there?")
 
@@ -134,12 +137,18 @@ def test_the_round_pointed_at_has_its_boxes_on_the_picture(visit: Visit) -> None
 @pytest.mark.parametrize(
     ("text", "shown", "label"),
     [
-        ("\U0001f600 a caf\u00e9 \u2615 [1, 2, 3, 4]!", "\U0001f600 a caf\u00e9 \u2615 !", "\U0001f600 a caf\u00e9 \u2615"),
+        (
+            "\U0001f600 a caf\u00e9 \u2615 [1, 2, 3, 4]!",
+            "\U0001f600 a caf\u00e9 \u2615 !",
+            "\U0001f600 a caf\u00e9 \u2615",
+        ),
         ("Yes. The cup [1, 2, 3, 4].", "Yes. The cup .", "The cup"),
         ("it is bigger than a blue cross [1, 2, 3, 4]", "it is bigger than a blue cross ", "a blue cross"),
     ],
 )
-def test_spans_count_code_points_and_labels_are_short(visit: Visit, text: str, shown: str, label: str) -> None:
+def test_spans_count_code_points_and_labels_are_short(
+    visit: Visit, text: str, shown: str, label: str
+) -> None:
     visit.script.says(text, ("[1, 2, 3, 4]", [4.0, 3.0, 24.0, 18.0]))
     visit.ask("?")
     assert visit.page.text_content(".said .text") == shown
@@ -281,7 +290,9 @@ def test_a_picture_is_dropped_or_pasted(visits: Visits, way: str) -> None:
 
 
 def test_what_is_no_picture_is_refused(visit: Visit) -> None:
-    visit.page.set_input_files("#file", {"name": "notes.png", "mimeType": "image/png", "buffer": b"not a picture"})
+    visit.page.set_input_files(
+        "#file", {"name": "notes.png", "mimeType": "image/png", "buffer": b"not a picture"}
+    )
     visit.page.wait_for_selector("#toast:has-text('notes.png is not a picture that the browser can show.')")
     assert visit.page.get_attribute("#canvas", "aria-label") == "Picture scene.png, 400 by 300 pixels"
 

@@ -71,7 +71,8 @@ export const regionsOf = (pieces) => pieces.filter((piece) => typeof piece !== "
 export const joined = (pieces, write) =>
   pieces.map((piece) => (typeof piece === "string" ? piece : write(piece))).join("");
 
-const NUMBER = /-?\d+(?:\.\d+)?/g;
+// Not the number in a key such as "bbox_2d".
+const NUMBER = /(?<![\w.])-?\d+(?:\.\d+)?/g;
 const SCALES = {
   bins: (value, side) => Math.min(Math.max(Math.floor((value * 1000) / side + 1e-9), 0), 999),
   unit: (value, side) => (value / side).toFixed(3),
