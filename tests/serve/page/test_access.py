@@ -56,7 +56,7 @@ def test_nothing_sticks_out_sideways(visits: Visits, size: str) -> None:
         found: list[str] = visit.page.evaluate(
             """() => [...document.querySelectorAll('body, body *')]
               .filter((e) => e.checkVisibility() && !e.closest('.strip, .code, .canvas, .hidden, svg'))
-              .filter((e) => { const r = e.getBoundingClientRect(); return r.width > 1 && r.right > innerWidth + 0.5; })
+              .filter((e) => e.offsetWidth > 1 && e.getBoundingClientRect().right > innerWidth + 0.5)
               .map((e) => e.outerHTML.slice(0, 60))"""
         )
         return found

@@ -1,4 +1,4 @@
-"""What is drawn lands where it was seen, and an answer's box is seen where it belongs, by pixels of the screen."""
+"""What is drawn lands where it was seen, and an answer's box is seen where it belongs, by pixels."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def check_both_ways(visit: Visit, ratio: float, *, tolerance: float) -> None:
 
 
 def line_near(row: npt.NDArray[np.int16], edge: float, ratio: float) -> float:
-    """Return the middle of the answer's line that crosses a row of the screen within 8 CSS pixels of an edge."""
+    """Return the middle of the answer's line across a row of the screen, within 8 CSS pixels of an edge."""
     start = int((edge - 8) * ratio)
     (found,) = np.nonzero(np.abs(row[start : int((edge + 8) * ratio)] - np.array(ANSWERED)).max(axis=1) <= 40)
     assert found.size, f"no line is seen near {edge}"

@@ -1,4 +1,4 @@
-"""The page's files as they lie: each of them is used, nothing comes from elsewhere, and the policy lets all in."""
+"""The page's files as they lie: each is used, nothing comes from elsewhere, the policy lets all in."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ def test_examples_are_right_and_small() -> None:
         regions = [region_from_json(value) for value in example["regions"]]
         for region in regions:
             x1, y1, x2, y2 = region.bounds_xyxy()
-            assert 0 <= x1
-            assert 0 <= y1
+            assert x1 >= 0
+            assert y1 >= 0
             assert x2 <= width
             assert y2 <= height
         numbers = sorted({int(number) for number in re.findall(r"\[region (\d+)\]", example["question"])})

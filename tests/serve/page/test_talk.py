@@ -1,4 +1,4 @@
-"""Conversations: streaming, several rounds, words and boxes that light each other up, and what can go wrong."""
+"""Conversations: streaming, several rounds, words and boxes that light each other up, and faults."""
 
 from __future__ import annotations
 
@@ -272,7 +272,8 @@ def transfer(data: bytes, name: str) -> str:
     numbers = ",".join(map(str, data))
     return (
         "(() => { const t = new DataTransfer();"
-        f" t.items.add(new File([new Uint8Array([{numbers}])], '{name}', {{type: 'image/png'}})); return t; }})()"
+        f" t.items.add(new File([new Uint8Array([{numbers}])], '{name}', {{type: 'image/png'}}));"
+        " return t; })()"
     )
 
 
@@ -280,11 +281,8 @@ def transfer(data: bytes, name: str) -> str:
 def test_a_picture_is_dropped_or_pasted(visits: Visits, way: str) -> None:
     visit = visits()
     given = transfer(png(Image.new("RGB", (40, 30))), "a b/c.png")
-    visit.page.evaluate(
-        f"document.dispatchEvent(new DragEvent('drop', {{dataTransfer: {given}, cancelable: true}}))"
-        if way == "drop"
-        else f"document.dispatchEvent(new ClipboardEvent('paste', {{clipboardData: {given}, cancelable: true}}))"
-    )
+    kind, key = ("DragEvent", "dataTransfer") if way == "drop" else ("ClipboardEvent", "clipboardData")
+    visit.page.evaluate(f"document.dispatchEvent(new {kind}('{way}', {{{key}: {given}, cancelable: true}}))")
     visit.page.wait_for_selector("#canvas:not([hidden])")
     assert re.match(r"Picture .*c\.png, 40 by 30 pixels", visit.page.get_attribute("#canvas", "aria-label"))
 
@@ -299,7 +297,9 @@ def test_what_is_no_picture_is_refused(visit: Visit) -> None:
 
 def test_a_kind_that_the_server_may_not_read_is_sent_as_png(visits: Visits) -> None:
     visit = visits()
-    svg = b'<svg xmlns="http://www.w3.org/2000/svg" width="60" height="40"><rect width="60" height="40" fill="red"/></svg>'
+    svg = (
+        b'<svg xmlns="http://www.w3.org/2000/svg" width="60" height="40"><rect width="60" height="9"/></svg>'
+    )
     visit.page.set_input_files("#file", {"name": "drawing.svg", "mimeType": "image/svg+xml", "buffer": svg})
     visit.page.wait_for_selector("#canvas:not([hidden])")
     url = visit.ask("What?")["messages"][0]["content"][0]["image_url"]["url"]
