@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
-from tests.serve.page.scripted import Script, serving
+from tests.serve.page.scripted import Script, ScriptedServer, serving
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+WINDOW = {"width": 1200, "height": 800}
 XY: TypeAlias = tuple[float, float]
 Visits: TypeAlias = "Callable[..., Visit]"
 
@@ -100,37 +101,50 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
-@pytest.fixture
-def script() -> Iterator[Script]:
-    with serving() as script:
-        yield script
+@pytest.fixture(scope="module")
+def server() -> Iterator[ScriptedServer]:
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture
-def visits(browser: Any, script: Script) -> Iterator[Visits]:
+def script(server: ScriptedServer) -> Iterator[Script]:
+    server.script = Script()
+    yield server.script
+    server.script.hold.set()
+
+
+@pytest.fixture(scope="module")
+def shared_context(browser: Any) -> Any:
+    """The context of visits without options of their own; it keeps the page's files from one to the next."""
+    return browser.new_context(viewport=WINDOW)
+
+
+@pytest.fixture
+def visits(browser: Any, shared_context: Any, server: ScriptedServer, script: Script) -> Iterator[Visits]:
     """Return a function that visits the page; arguments go to Playwright's contexts.
 
     Afterwards, nothing may have been loaded from elsewhere, refused by the page's policy, or raised.
     """
-    contexts: list[Any] = []
+    opened: list[Any] = []
     faults: list[str] = []
     addresses: list[str] = []
 
-    def visit(address: str | None = None, **options: Any) -> Visit:
-        context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **options})
+    def visit(**options: Any) -> Visit:
+        context = browser.new_context(**{"viewport": WINDOW, **options}) if options else shared_context
         context.set_default_timeout(15000)
-        contexts.append(context)
         page = context.new_page()
+        opened.append(context if options else page)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
         page.on("request", lambda request: addresses.append(request.url))
-        page.goto(address or script.address)
+        page.goto(server.address)
         page.wait_for_selector(".model[data-state]")
         return Visit(page, script)
 
     yield visit
-    for context in contexts:
-        context.close()
+    for each in opened:
+        each.close()
     elsewhere = [url for url in addresses if not url.startswith(("http://127.0.0.1:", "blob:", "data:"))]
     assert elsewhere == []
     # Chromium itself tells of every status that isn't 200, which some tests are about.

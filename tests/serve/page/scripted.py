@@ -36,7 +36,6 @@ class Script:
     requests: list[dict[str, Any]] = field(default_factory=list)
     hold: threading.Event = field(default_factory=threading.Event)
     hung_up: threading.Event = field(default_factory=threading.Event)
-    address: str = ""
 
     def __post_init__(self) -> None:
         self.hold.set()
@@ -54,32 +53,37 @@ class Script:
             start += len(words)
 
 
+class ScriptedServer(ThreadingHTTPServer):
+    """Serves the page and its script, which may be replaced, on a free port of this machine."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.address = f"http://127.0.0.1:{self.server_port}/"
+        self.script = Script()
+
+
 @contextmanager
-def serving() -> Iterator[Script]:
-    """Serve the page and the script on a free port of this machine."""
-    script = Script()
-
-    class Handler(_Handler):
-        pass
-
-    Handler.script = script
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    script.address = f"http://127.0.0.1:{server.server_port}/"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield script
-    finally:
-        script.hold.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def serving() -> Iterator[ScriptedServer]:
+    """Run a server until the block ends."""
+    with ScriptedServer() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):
-    script: Script
+    server: ScriptedServer
     protocol_version = "HTTP/1.1"
+
+    @property
+    def script(self) -> Script:
+        return self.server.script
 
     def log_message(self, *_: object) -> None:
         """Say nothing on the terminal."""
@@ -95,7 +99,8 @@ class _Handler(BaseHTTPRequestHandler):
         if not file.is_file():
             self._send(404, b"", "text/plain")
             return
-        self._send(200, file.read_bytes(), guess_type(file)[0] or "application/octet-stream")
+        kind = guess_type(file)[0] or "application/octet-stream"
+        self._send(200, file.read_bytes(), kind, {"Cache-Control": "max-age=600"})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
