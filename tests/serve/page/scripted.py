@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,6 +32,8 @@ class Script:
     finish: str = "stop"
     refusals: list[tuple[int, dict[str, str], str]] = field(default_factory=list)
     key: str | None = None
+    answer: Callable[[dict[str, Any]], tuple[str, list[dict[str, Any]]]] | None = None
+    """Makes the answer to a request, in the place of `chunks` and `regions`."""
     models: list[str] = field(default_factory=lambda: ["scripted"])
     requests: list[dict[str, Any]] = field(default_factory=list)
     hold: threading.Event = field(default_factory=threading.Event)
@@ -112,6 +114,9 @@ class _Handler(BaseHTTPRequestHandler):
             status, headers, message = script.refusals.pop(0)
             self._refuse(status, message, headers)
             return
+        if script.answer is not None:
+            text, script.regions = script.answer(body)
+            script.chunks = [text]
         if not body.get("stream"):
             message = {"role": "assistant", "content": "".join(script.chunks), "regions": script.regions}
             answer = {
