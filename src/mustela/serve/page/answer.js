@@ -10,7 +10,9 @@ export function piecesOf(text, regions, colors) {
   const letters = [...text];
   const pieces = [];
   let end = 0;
-  for (const { span, box_xyxy: xyxy, point_xy: xy, repaired } of [...regions].sort((a, b) => a.span[0] - b.span[0])) {
+  for (const { span, box_xyxy: xyxy, point_xy: xy, repaired } of [...regions].sort(
+    (a, b) => a.span[0] - b.span[0],
+  )) {
     if (span[0] > end) pieces.push(letters.slice(end, span[0]).join(""));
     const shape = xyxy ? box(xyxy.slice(0, 2), xyxy.slice(2)) : point(xy);
     pieces.push({ shape, color: colors.take(), raw: letters.slice(...span).join(""), repaired });
@@ -24,7 +26,8 @@ const SENTENCE_END = /[.!?;。！？；][\s"')]|[\n。！？；]/g;
 const EDGES = " \t\r\n,.:;、，：\"'`*–—_{}[]()<>=|-";
 const JOIN = /^(?:and|or|then|和)\s+|^和/i;
 // "is bigger than a blue cross" says more than what is in the box.
-const LEAD = /^(?:is|are|was|were|has|have|it|there|this|that|which|than|of|to|on|in|at|by|near|with|next)\b.*?\b(?=(?:an?|the)\s)/i;
+const LEAD =
+  /^(?:is|are|was|were|has|have|it|there|this|that|which|than|of|to|on|in|at|by|near|with|next)\b.*?\b(?=(?:an?|the)\s)/i;
 
 const trimmed = (text) => {
   let [from, to] = [0, text.length];
@@ -53,14 +56,22 @@ export function spelled(pieces) {
     const words = typeof pieces[at + 1] === "object" ? wordsBefore(piece) : null;
     if (!words) return shown.push({ text: piece });
     const [from, to] = words;
-    shown.push({ text: piece.slice(0, from) }, { text: piece.slice(from, to), index }, { text: piece.slice(to) });
+    shown.push(
+      { text: piece.slice(0, from) },
+      { text: piece.slice(from, to), index },
+      { text: piece.slice(to) },
+    );
   });
   return shown.filter(({ text }) => text !== "");
 }
 
 /** The words of each region of pieces, "" where it has none. */
 export function labelsOf(pieces) {
-  const words = new Map(spelled(pieces).filter(({ text }) => text).map(({ index, text }) => [index, text]));
+  const words = new Map(
+    spelled(pieces)
+      .filter(({ text }) => text)
+      .map(({ index, text }) => [index, text]),
+  );
   return regionsOf(pieces).map((_, index) => words.get(index) ?? "");
 }
 
@@ -85,7 +96,8 @@ const TEMPLATES = { box: "[0, 0, 0, 0]", point: "[0, 0]" };
  * numbers on the same scale. Without an example: thousandths of the sides in square brackets.
  */
 export function handwriting(examples, size) {
-  const scale = Object.keys(SCALES).find((name) => examples.some((one) => follows(one, SCALES[name], size))) ?? "bins";
+  const scale =
+    Object.keys(SCALES).find((name) => examples.some((one) => follows(one, SCALES[name], size))) ?? "bins";
   return (shape) => {
     const values = numbersOf(shape);
     const like = examples.find((one) => one.shape.type === shape.type && countOf(one.raw) === values.length);

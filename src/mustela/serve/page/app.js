@@ -105,7 +105,10 @@ class Page {
     const { conversation, board, field } = this;
     if (!conversation?.rounds.length) return;
     const { text } = field;
-    toast("A new conversation has begun.", ["Back to the old one", () => (this.#take(conversation, board), (field.text = text))]);
+    toast("A new conversation has begun.", [
+      "Back to the old one",
+      () => (this.#take(conversation, board), (field.text = text)),
+    ]);
   }
 
   #restart() {
@@ -138,7 +141,8 @@ class Page {
     this.stage.allowed = correcting ? ["point", "box"] : ["point", "box", "scribble", "polygon"];
     this.stage.setBoard(board);
     this.toolbar.setBoard(board);
-    if (correcting || !this.stage.allowed.includes(this.stage.tool)) this.stage.choose(correcting ? "move" : "box");
+    if (correcting || !this.stage.allowed.includes(this.stage.tool))
+      this.stage.choose(correcting ? "move" : "box");
     this.strip.show(board, noun, this.conversation.picture.size);
     this.#hint(board, noun);
   }
@@ -208,21 +212,36 @@ class Page {
   // were moved or deleted since are shown as they were.
   #mark() {
     const { rounds } = this.conversation;
-    const index = this.correction ? rounds.indexOf(this.correction.round) : (this.#activeRound ?? rounds.length - 1);
+    const index = this.correction
+      ? rounds.indexOf(this.correction.round)
+      : (this.#activeRound ?? rounds.length - 1);
     const round = rounds[index];
     if (!round) return this.stage.setMarks([]);
-    const asked = regionsOf(round.question).map((piece) => ({ ...piece, key: this.#questionKey(index, piece), label: `region ${piece.number}` }));
+    const asked = regionsOf(round.question).map((piece) => ({
+      ...piece,
+      key: this.#questionKey(index, piece),
+      label: `region ${piece.number}`,
+    }));
     const gone = this.correction ? asked : asked.filter(({ key }) => key.startsWith("asked-"));
     const labels = labelsOf(round.answer.pieces);
     const found = this.correction ? [] : regionsOf(round.answer.pieces);
-    const boxes = found.map(({ shape, color }, at) => ({ shape, color, key: answerKey(index, at), label: labels[at] }));
+    const boxes = found.map(({ shape, color }, at) => ({
+      shape,
+      color,
+      key: answerKey(index, at),
+      label: labels[at],
+    }));
     this.stage.setMarks([...gone, ...boxes]);
   }
 
   #correct(round) {
     if (this.correction) this.#endCorrection(null);
-    const correction = new Correction(round, this.conversation.colors, (pieces) => this.#endCorrection(pieces));
-    correction.board.addEventListener("change", ({ detail }) => this.#boardChanged(correction.board, correction.field, detail));
+    const correction = new Correction(round, this.conversation.colors, (pieces) =>
+      this.#endCorrection(pieces),
+    );
+    correction.board.addEventListener("change", ({ detail }) =>
+      this.#boardChanged(correction.board, correction.field, detail),
+    );
     this.correction = correction;
     this.thread.replaceAnswer(round, correction.element);
     this.#draw(correction.board, CORRECTED);
@@ -248,7 +267,10 @@ class Page {
     // What stands in the field, else the last question once more.
     const question = written.pieces ?? last?.question ?? ["What is in this picture?"];
     const before = written.pieces ? answered : answered.filter((round) => round !== last);
-    this.codeDialog.open(this.conversation.request(this.server.model ?? "model", before, question), this.conversation.picture);
+    this.codeDialog.open(
+      this.conversation.request(this.server.model ?? "model", before, question),
+      this.conversation.picture,
+    );
   }
 }
 

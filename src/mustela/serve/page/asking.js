@@ -28,9 +28,14 @@ export class Asking {
     const { field, board, conversation } = this.page;
     if (!conversation) return { fault: "Choose a picture first." };
     if (!field.text.trim()) return { fault: "Write a question first." };
-    const pieces = field.parts.map((part) => (typeof part === "string" ? part : (board.find(part.number) ?? part)));
+    const pieces = field.parts.map((part) =>
+      typeof part === "string" ? part : (board.find(part.number) ?? part),
+    );
     const missing = regionsOf(pieces).find(({ shape }) => !shape);
-    if (missing) return { fault: `There is no region ${missing.number}. Draw it, or take its name out of the question.` };
+    if (missing)
+      return {
+        fault: `There is no region ${missing.number}. Draw it, or take its name out of the question.`,
+      };
     return { pieces };
   }
 
@@ -58,15 +63,27 @@ export class Asking {
     const { conversation, thread, server } = this.page;
     if (this.#controller) return;
     const { answer } = round;
-    Object.assign(answer, { state: "waiting", text: "", pieces: [], fault: null, cut: null, corrected: false });
+    Object.assign(answer, {
+      state: "waiting",
+      text: "",
+      pieces: [],
+      fault: null,
+      cut: null,
+      corrected: false,
+    });
     thread.update(round);
     this.page.changed();
-    const before = conversation.answered.filter((other) => conversation.rounds.indexOf(other) < conversation.rounds.indexOf(round));
+    const before = conversation.answered.filter(
+      (other) => conversation.rounds.indexOf(other) < conversation.rounds.indexOf(round),
+    );
     const controller = new AbortController();
     this.#run(controller);
     let regions = [];
     try {
-      for await (const part of ask(conversation.request(server.model, before, round.question), controller.signal)) {
+      for await (const part of ask(
+        conversation.request(server.model, before, round.question),
+        controller.signal,
+      )) {
         if (part.content) answer.text += part.content;
         if (part.regions) regions = part.regions;
         if (part.finish) answer.cut = part.finish;

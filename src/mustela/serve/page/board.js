@@ -2,7 +2,16 @@
 
 /** Colours of regions and boxes, in turn; those of the pictures that `mustela ask` draws. */
 export const PALETTE = [
-  "#ff453a", "#0a84ff", "#30d158", "#ff9f0a", "#bf5af2", "#00c7be", "#ffd60a", "#ff3787", "#a3e635", "#ac8e68",
+  "#ff453a",
+  "#0a84ff",
+  "#30d158",
+  "#ff9f0a",
+  "#bf5af2",
+  "#00c7be",
+  "#ffd60a",
+  "#ff3787",
+  "#a3e635",
+  "#ac8e68",
 ];
 
 /** Hands out colours so that neighbours in time differ. */
@@ -89,7 +98,8 @@ export class Board extends EventTarget {
 
   #go(to) {
     const [before, after] = [this.regions, this.#states[to]];
-    const missing = (all, others) => all.filter((one) => !others.some((other) => other.number === one.number));
+    const missing = (all, others) =>
+      all.filter((one) => !others.some((other) => other.number === one.number));
     this.#at = to;
     if (!this.find(this.chosen)) this.chosen = null;
     this.#tell(missing(after, before), missing(before, after));

@@ -27,7 +27,11 @@ async function call(path, options = {}) {
     throw new ServerError("The server doesn't answer. Is it still running?");
   }
   if (response.ok) return response;
-  throw new ServerError(await reasonOf(response), response.status, Number(response.headers.get("Retry-After")) || null);
+  throw new ServerError(
+    await reasonOf(response),
+    response.status,
+    Number(response.headers.get("Retry-After")) || null,
+  );
 }
 
 async function reasonOf(response) {

@@ -33,7 +33,9 @@ export class Conversation {
 
   /** The rounds that have an answer: what a next question or a training record builds on. */
   get answered() {
-    return this.rounds.filter(({ answer }) => ["done", "stopped"].includes(answer.state) && textOf(answer.pieces));
+    return this.rounds.filter(
+      ({ answer }) => ["done", "stopped"].includes(answer.state) && textOf(answer.pieces),
+    );
   }
 
   /** The body of a request that asks a question after earlier rounds. */
@@ -57,7 +59,9 @@ export class Conversation {
   }
 
   #examples() {
-    return this.rounds.flatMap(({ answer }) => regionsOf(answer.pieces)).filter(({ raw }) => raw !== undefined);
+    return this.rounds
+      .flatMap(({ answer }) => regionsOf(answer.pieces))
+      .filter(({ raw }) => raw !== undefined);
   }
 }
 

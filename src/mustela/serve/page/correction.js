@@ -22,7 +22,9 @@ export class Correction {
       colorOf: (number) => this.board.find(number)?.color,
     });
     let number = 0;
-    this.field.text = pieces.map((piece) => (typeof piece === "string" ? piece : tokenOf(NOUN, (number += 1)))).join("");
+    this.field.text = pieces
+      .map((piece) => (typeof piece === "string" ? piece : tokenOf(NOUN, (number += 1))))
+      .join("");
     this.board.addEventListener("change", () => this.field.paint());
   }
 
@@ -33,12 +35,18 @@ export class Correction {
   }
 
   #form() {
-    const help = "Draw on the picture to add a box. With the Move tool its boxes can be moved and their corners pulled.";
+    const help =
+      "Draw on the picture to add a box. With the Move tool its boxes can be moved and their corners pulled.";
     const fault = make("p", { class: "fault", role: "alert" });
     const form = make(
       "form",
       { class: "said correcting", "aria-label": "Correct the answer" },
-      make("div", { class: "field" }, make("div", { class: "backdrop", "aria-hidden": "true" }), make("textarea", { rows: "2", "aria-label": "The right answer" })),
+      make(
+        "div",
+        { class: "field" },
+        make("div", { class: "backdrop", "aria-hidden": "true" }),
+        make("textarea", { rows: "2", "aria-label": "The right answer" }),
+      ),
       make("p", { class: "help", text: help }),
       fault,
       make(
@@ -62,7 +70,9 @@ export class Correction {
 
   #fault() {
     if (!this.field.text.trim()) return "An answer needs some text.";
-    const missing = this.field.parts.find((part) => typeof part !== "string" && !this.board.find(part.number));
+    const missing = this.field.parts.find(
+      (part) => typeof part !== "string" && !this.board.find(part.number),
+    );
     return missing ? `There is no box ${missing.number}. Draw it, or take its name out of the text.` : null;
   }
 

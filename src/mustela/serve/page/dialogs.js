@@ -61,7 +61,9 @@ export class RecordDialog {
 
   /** Add a conversation to the collection and show its record. */
   open(conversation) {
-    const empty = conversation.answered.findIndex(({ answer }) => !regionsOf(answer.pieces).every(({ shape }) => hasArea(shape)));
+    const empty = conversation.answered.findIndex(
+      ({ answer }) => !regionsOf(answer.pieces).every(({ shape }) => hasArea(shape)),
+    );
     if (empty >= 0) return toast(`Answer ${empty + 1} has a box without area. Correct it first.`);
     const record = this.collection.add(conversation);
     this.conversation = conversation;

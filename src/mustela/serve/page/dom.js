@@ -31,7 +31,8 @@ export function icon(name) {
 
 /** Make the radios in a group work by keys: arrows go to the next and choose it, Tab passes the group. */
 export function radios(group, choose) {
-  const all = () => [...group.querySelectorAll('[role="radio"]')].filter((radio) => !radio.hidden && !radio.disabled);
+  const all = () =>
+    [...group.querySelectorAll('[role="radio"]')].filter((radio) => !radio.hidden && !radio.disabled);
   group.addEventListener("click", (event) => {
     const radio = event.target.closest('[role="radio"]');
     if (radio) choose(radio);

@@ -7,7 +7,10 @@ const SPACE = "\u00a0";
 /** A text with tokens: strings and `{number}` in turn. `<region>` and `<region2>` are read as tokens too, because
  * that is how they are written everywhere else, and the server reads them so. */
 export function partsOf(text, noun) {
-  const pattern = new RegExp(`\\[${noun}[ ${SPACE}](\\d+)\\]${noun === "region" ? "|<region(\\d*)>" : ""}`, "g");
+  const pattern = new RegExp(
+    `\\[${noun}[ ${SPACE}](\\d+)\\]${noun === "region" ? "|<region(\\d*)>" : ""}`,
+    "g",
+  );
   const parts = [];
   let end = 0;
   let bare = 0;
@@ -92,7 +95,8 @@ export class Field {
 
   // A token goes as a whole.
   #erase(event) {
-    if (!["Backspace", "Delete"].includes(event.key) || event.ctrlKey || event.altKey || event.metaKey) return;
+    if (!["Backspace", "Delete"].includes(event.key) || event.ctrlKey || event.altKey || event.metaKey)
+      return;
     const { selectionStart: start, selectionEnd: end } = this.area;
     if (start !== end) return;
     const back = event.key === "Backspace";

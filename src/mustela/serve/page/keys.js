@@ -20,7 +20,9 @@ export class Keys {
 
   #press(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const react = ARROWS[event.key] ? () => this.#arrow(ARROWS[event.key], event.shiftKey) : this.#keys[event.key];
+    const react = ARROWS[event.key]
+      ? () => this.#arrow(ARROWS[event.key], event.shiftKey)
+      : this.#keys[event.key];
     const tool = TOOLS[event.key.toLowerCase()];
     if (tool) this.stage.choose(tool);
     else if (react) react();

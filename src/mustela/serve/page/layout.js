@@ -9,7 +9,9 @@ export function laidOut(value, { step = 2, indent = 0 } = {}) {
   const inner = indent + step;
   const entries = Array.isArray(value)
     ? value.map((entry) => laidOut(entry, { step, indent: inner }))
-    : Object.entries(value).map(([key, entry]) => `${JSON.stringify(key)}: ${laidOut(entry, { step, indent: inner })}`);
+    : Object.entries(value).map(
+        ([key, entry]) => `${JSON.stringify(key)}: ${laidOut(entry, { step, indent: inner })}`,
+      );
   const [open, close] = Array.isArray(value) ? "[]" : "{}";
   const margin = " ".repeat(inner);
   return `${open}\n${margin}${entries.join(`,\n${margin}`)}\n${" ".repeat(indent)}${close}`;
@@ -18,5 +20,7 @@ export function laidOut(value, { step = 2, indent = 0 } = {}) {
 function oneLine(value) {
   if (Array.isArray(value)) return `[${value.map(oneLine).join(", ")}]`;
   if (typeof value !== "object" || value === null) return JSON.stringify(value);
-  return `{${Object.entries(value).map(([key, entry]) => `${JSON.stringify(key)}: ${oneLine(entry)}`).join(", ")}}`;
+  return `{${Object.entries(value)
+    .map(([key, entry]) => `${JSON.stringify(key)}: ${oneLine(entry)}`)
+    .join(", ")}}`;
 }

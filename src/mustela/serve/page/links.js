@@ -9,9 +9,13 @@ export class Links {
 
   constructor(root = document) {
     root.addEventListener("pointermove", (event) => this.#light(keyUnder(event) ?? this.#kept));
-    root.addEventListener("focusin", (event) => this.#light(event.target.closest("[data-key]")?.dataset.key ?? this.#kept));
+    root.addEventListener("focusin", (event) =>
+      this.#light(event.target.closest("[data-key]")?.dataset.key ?? this.#kept),
+    );
     root.addEventListener("pointerleave", () => this.#light(this.#kept));
-    root.addEventListener("click", (event) => this.#keep(event.target.closest(ACTING) ? null : keyUnder(event)));
+    root.addEventListener("click", (event) =>
+      this.#keep(event.target.closest(ACTING) ? null : keyUnder(event)),
+    );
   }
 
   /** Show what is lit on elements that are new. */
@@ -44,6 +48,8 @@ function keyUnder({ target, clientX, clientY, buttons }) {
   if (own) return own.dataset.key;
   if (target.tagName !== "TEXTAREA") return null;
   // The chips of a question lie behind its text area.
-  const behind = document.elementsFromPoint(clientX, clientY).find((element) => element.closest(".backdrop [data-key]"));
+  const behind = document
+    .elementsFromPoint(clientX, clientY)
+    .find((element) => element.closest(".backdrop [data-key]"));
   return behind?.closest("[data-key]").dataset.key ?? null;
 }

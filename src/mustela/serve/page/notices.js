@@ -13,7 +13,8 @@ export function announce(text) {
 export function toast(text, action = null) {
   const element = byId("toast");
   const hide = () => (element.hidden = true);
-  const button = action && make("button", { type: "button", text: action[0], onclick: () => (hide(), action[1]()) });
+  const button =
+    action && make("button", { type: "button", text: action[0], onclick: () => (hide(), action[1]()) });
   element.replaceChildren(make("span", { text }), ...(button ? [button] : []));
   element.hidden = false;
   clearTimeout(timer);

@@ -13,7 +13,8 @@ function element(name, attributes, ...children) {
   return made;
 }
 
-const path = (points, closed) => `M${points.map(([x, y]) => `${x.toFixed(2)} ${y.toFixed(2)}`).join("L")}${closed ? "Z" : ""}`;
+const path = (points, closed) =>
+  `M${points.map(([x, y]) => `${x.toFixed(2)} ${y.toFixed(2)}`).join("L")}${closed ? "Z" : ""}`;
 
 /** Draw marks, the unfinished shape and the keyboard's cursor into an SVG element. */
 export function drawOverlay(svg, viewport, { marks, draft, cursor }) {
@@ -31,7 +32,11 @@ function area(shape) {
 }
 
 function markGroup({ key, shape, color, chosen }, viewport) {
-  const group = element("g", { class: chosen ? "mark chosen" : "mark", "data-key": key }, ...outline(shape, viewport));
+  const group = element(
+    "g",
+    { class: chosen ? "mark chosen" : "mark", "data-key": key },
+    ...outline(shape, viewport),
+  );
   group.style.setProperty("--c", color);
   if (chosen) group.append(...handles(shape, viewport));
   return group;
@@ -80,7 +85,12 @@ function draftElements({ shape, color }, viewport) {
 
 function cursorGroup([x, y], color) {
   const d = `M${x - 14} ${y}H${x - 4}M${x + 4} ${y}H${x + 14}M${x} ${y - 14}V${y - 4}M${x} ${y + 4}V${y + 14}`;
-  const group = element("g", { class: "cursor" }, element("path", { class: "rim", d }), element("path", { class: "line", d }));
+  const group = element(
+    "g",
+    { class: "cursor" },
+    element("path", { class: "rim", d }),
+    element("path", { class: "line", d }),
+  );
   if (color) group.style.setProperty("--c", color);
   return group;
 }
@@ -115,7 +125,9 @@ function placeTags(svg, marks, viewport) {
       ...Array.from({ length: 6 }, (_, row) => [left, bottom + lift + (row + 1) * (TAG.height + 2)]),
     ].map(([x, y]) => [inside(x, clientWidth - width - 2), inside(y, clientHeight - TAG.height - 2)]);
     const free = ([x, y]) =>
-      taken.every(([tx, ty, tw]) => x + width < tx || tx + tw < x || y + TAG.height < ty || ty + TAG.height < y);
+      taken.every(
+        ([tx, ty, tw]) => x + width < tx || tx + tw < x || y + TAG.height < ty || ty + TAG.height < y,
+      );
     const [x, y] = spots.find(free) ?? spots[0];
     taken.push([x, y, width]);
     group.setAttribute("transform", `translate(${x.toFixed(1)} ${y.toFixed(1)})`);

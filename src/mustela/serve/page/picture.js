@@ -2,7 +2,13 @@
 
 /** What the server reads as it is; anything else that the browser shows is sent as PNG. */
 const SENT_AS_IS = ["image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp"];
-const ENDINGS = { "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif", "image/bmp": "bmp" };
+const ENDINGS = {
+  "image/jpeg": "jpg",
+  "image/png": "png",
+  "image/webp": "webp",
+  "image/gif": "gif",
+  "image/bmp": "bmp",
+};
 
 export class PictureError extends Error {}
 
@@ -20,7 +26,10 @@ export async function openPicture(file, name = file.name ?? "") {
     url = URL.createObjectURL(redrawn);
     shown = await decoded(url, name);
   }
-  const stem = name.replace(/\.[^.]*$/, "").replace(/[^\p{L}\p{N}_-]+/gu, "-").replace(/^-+|-+$/g, "");
+  const stem = name
+    .replace(/\.[^.]*$/, "")
+    .replace(/[^\p{L}\p{N}_-]+/gu, "-")
+    .replace(/^-+|-+$/g, "");
   return {
     url,
     bytes,

@@ -129,7 +129,8 @@ export class Pointers {
     const { board, dragged, picture } = this.stage;
     const shape = settled(dragged.shape, picture.size);
     this.stage.dragged = null;
-    if (hasArea(shape) && JSON.stringify(shape) !== JSON.stringify(this.#grab.shape)) board.change(dragged.number, shape);
+    if (hasArea(shape) && JSON.stringify(shape) !== JSON.stringify(this.#grab.shape))
+      board.change(dragged.number, shape);
   }
 
   #lose(event) {

@@ -7,7 +7,10 @@ import { crc32, zipped } from "./zip.js";
 export function recordOf(conversation) {
   const { picture, answered, id } = conversation;
   const turns = answered.flatMap(({ question, answer }) => [question, answer.pieces]);
-  const conversations = turns.map((pieces, at) => ({ from: at % 2 ? "gpt" : "human", value: textOf(pieces) }));
+  const conversations = turns.map((pieces, at) => ({
+    from: at % 2 ? "gpt" : "human",
+    value: textOf(pieces),
+  }));
   conversations[0].value = `<image>\n${conversations[0].value}`;
   const shapes = turns.map((pieces) => regionsOf(pieces).map(({ shape }) => shape));
   const boxesOnly = shapes.flat().every(({ type }) => type === "box");
@@ -15,7 +18,14 @@ export function recordOf(conversation) {
     ? { box_x1y1x2y2: shapes.map((turn) => turn.map(({ xyxy }) => xyxy)) }
     : { regions: shapes };
   const [image_w, image_h] = picture.size;
-  return { id, image: fileOf(picture), image_w, image_h, conversations, ...(shapes.flat().length ? regions : {}) };
+  return {
+    id,
+    image: fileOf(picture),
+    image_w,
+    image_h,
+    conversations,
+    ...(shapes.flat().length ? regions : {}),
+  };
 }
 
 function textOf(pieces) {
@@ -63,7 +73,9 @@ export class Collection {
 
   /** `records.jsonl` and `images/` in one archive. */
   get zip() {
-    const pictures = new Map([...this.#saved.values()].map(({ record, picture }) => [`images/${record.image}`, picture.bytes]));
+    const pictures = new Map(
+      [...this.#saved.values()].map(({ record, picture }) => [`images/${record.image}`, picture.bytes]),
+    );
     return zipped([["records.jsonl", new TextEncoder().encode(this.jsonl)], ...pictures]);
   }
 }

@@ -12,7 +12,11 @@ export function askForKey(reason = "") {
   byId("key").value = "";
   dialog.showModal();
   return new Promise((done) =>
-    dialog.addEventListener("close", () => done(byId("key").value !== "" && (setKey(byId("key").value), true)), { once: true }),
+    dialog.addEventListener(
+      "close",
+      () => done(byId("key").value !== "" && (setKey(byId("key").value), true)),
+      { once: true },
+    ),
   );
 }
 

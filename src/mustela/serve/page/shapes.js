@@ -27,7 +27,12 @@ export function vertices(shape) {
       return [shape.xy];
     case "box": {
       const [x1, y1, x2, y2] = shape.xyxy;
-      return [[x1, y1], [x2, y1], [x2, y2], [x1, y2]];
+      return [
+        [x1, y1],
+        [x2, y1],
+        [x2, y2],
+        [x1, y2],
+      ];
     }
     case "scribble":
       return shape.points;
@@ -66,7 +71,10 @@ export function moved(shape, [dx, dy], [width, height]) {
 
 /** The shape with coordinates to a tenth of a pixel, inside a picture of `size`. */
 export function settled(shape, [width, height]) {
-  return mapped(shape, ([x, y]) => [round(Math.min(Math.max(x, 0), width)), round(Math.min(Math.max(y, 0), height))]);
+  return mapped(shape, ([x, y]) => [
+    round(Math.min(Math.max(x, 0), width)),
+    round(Math.min(Math.max(y, 0), height)),
+  ]);
 }
 
 /** The shape with its vertex number `index` at `xy`; the corner opposite to a box's stays. */
@@ -91,7 +99,9 @@ function onLine(points, [x, y], near) {
   return points.some(([bx, by], index) => {
     const [ax, ay] = points[Math.max(index - 1, 0)];
     const length = (bx - ax) ** 2 + (by - ay) ** 2;
-    const share = length ? Math.min(1, Math.max(0, ((x - ax) * (bx - ax) + (y - ay) * (by - ay)) / length)) : 0;
+    const share = length
+      ? Math.min(1, Math.max(0, ((x - ax) * (bx - ax) + (y - ay) * (by - ay)) / length))
+      : 0;
     return Math.hypot(x - ax - share * (bx - ax), y - ay - share * (by - ay)) <= near;
   });
 }
@@ -134,7 +144,9 @@ export function described(shape) {
 
 /** The numbers of a shape as a person edits them. */
 export const written = (shape) =>
-  (shape.type === "box" ? shape.xyxy : vertices(shape).flat()).map((value) => String(round(value))).join(", ");
+  (shape.type === "box" ? shape.xyxy : vertices(shape).flat())
+    .map((value) => String(round(value)))
+    .join(", ");
 
 const LEAST = { point: 2, box: 4, scribble: 2, polygon: 6 };
 

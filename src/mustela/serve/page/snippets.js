@@ -8,7 +8,9 @@ const KEY_VARIABLE = "MUSTELA_API_KEY";
 
 function withPicture(body, url) {
   const [first, ...others] = body.messages;
-  const content = first.content.map((part) => (part.type === "image_url" ? { ...part, image_url: { url } } : part));
+  const content = first.content.map((part) =>
+    part.type === "image_url" ? { ...part, image_url: { url } } : part,
+  );
   return { ...body, messages: [{ ...first, content }, ...others] };
 }
 

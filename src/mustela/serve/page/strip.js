@@ -38,18 +38,40 @@ export class Strip {
       { class: chosen ? "region chosen" : "region", key: `${this.noun}-${number}`, color },
       make(
         "button",
-        { type: "button", class: "name", id, title: described(shape), "aria-label": `Insert ${name} into the text: ${described(shape)}`, onclick: () => this.insert(number) },
+        {
+          type: "button",
+          class: "name",
+          id,
+          title: described(shape),
+          "aria-label": `Insert ${name} into the text: ${described(shape)}`,
+          onclick: () => this.insert(number),
+        },
         make("span", { class: "swatch", "aria-hidden": "true" }),
         name,
       ),
       make(
         "button",
-        { type: "button", class: "icon", id: `${id}-numbers`, "aria-label": `Coordinates of ${name}`, title: "Coordinates", "aria-expanded": String(open), onclick: () => this.#toggle(number) },
+        {
+          type: "button",
+          class: "icon",
+          id: `${id}-numbers`,
+          "aria-label": `Coordinates of ${name}`,
+          title: "Coordinates",
+          "aria-expanded": String(open),
+          onclick: () => this.#toggle(number),
+        },
         icon("numbers"),
       ),
       make(
         "button",
-        { type: "button", class: "icon", id: `${id}-delete`, "aria-label": `Delete ${name}`, title: "Delete", onclick: () => this.#delete(number) },
+        {
+          type: "button",
+          class: "icon",
+          id: `${id}-delete`,
+          "aria-label": `Delete ${name}`,
+          title: "Delete",
+          onclick: () => this.#delete(number),
+        },
         icon("close"),
       ),
     );

@@ -92,18 +92,38 @@ export class Thread {
     const parts = question.map((piece) =>
       typeof piece === "string"
         ? piece
-        : make("span", { class: "chip", color: piece.color, key: this.keyOf(index, piece), title: described(piece.shape), text: `region ${piece.number}` }),
+        : make("span", {
+            class: "chip",
+            color: piece.color,
+            key: this.keyOf(index, piece),
+            title: described(piece.shape),
+            text: `region ${piece.number}`,
+          }),
     );
-    return make("div", { class: "asked" }, make("h3", { class: "hidden", text: "You" }), make("p", {}, ...parts));
+    return make(
+      "div",
+      { class: "asked" },
+      make("h3", { class: "hidden", text: "You" }),
+      make("p", {}, ...parts),
+    );
   }
 
   #said(round, index) {
     const { answer } = round;
-    const said = make("div", { class: `said ${answer.state}` }, make("h3", { class: "hidden", text: "Answer" }));
+    const said = make(
+      "div",
+      { class: `said ${answer.state}` },
+      make("h3", { class: "hidden", text: "Answer" }),
+    );
     if (answer.state === "failed") return failed(said, answer, () => this.actions.retry(round));
     const streaming = answer.state === "waiting";
-    const text = make("p", { class: "text" }, ...(streaming ? incoming(answer.text) : pieces(answer.pieces, index)));
-    if (!streaming && !text.textContent) text.replaceChildren(make("em", { text: "The model said nothing." }));
+    const text = make(
+      "p",
+      { class: "text" },
+      ...(streaming ? incoming(answer.text) : pieces(answer.pieces, index)),
+    );
+    if (!streaming && !text.textContent)
+      text.replaceChildren(make("em", { text: "The model said nothing." }));
     said.append(text);
     if (!streaming) said.append(this.#foot(round));
     return said;
@@ -112,8 +132,13 @@ export class Thread {
   #foot(round) {
     const { answer } = round;
     const button = (name, label, react) =>
-      make("button", { type: "button", class: "quiet small", onclick: (event) => react(event.currentTarget) }, icon(name), make("span", { text: label }));
-    const note = answer.corrected ? "corrected" : NOTES[answer.cut] ?? NOTES[answer.state];
+      make(
+        "button",
+        { type: "button", class: "quiet small", onclick: (event) => react(event.currentTarget) },
+        icon(name),
+        make("span", { text: label }),
+      );
+    const note = answer.corrected ? "corrected" : (NOTES[answer.cut] ?? NOTES[answer.state]);
     return make(
       "div",
       { class: "foot" },
@@ -135,19 +160,45 @@ function pieces(all, round) {
     if (text) return make("span", { class: "words", color, key, text });
     const where = `${described(shape)}${repaired ? ", its numbers were repaired" : ""}`;
     const name = `${labels[index] || `answer ${index + 1}`}: ${where}`;
-    return make("button", { type: "button", class: `mark ${shape.type}`, color, key, title: where, "aria-label": name });
+    return make("button", {
+      type: "button",
+      class: `mark ${shape.type}`,
+      color,
+      key,
+      title: where,
+      "aria-label": name,
+    });
   });
 }
 
 // Numbers in brackets stand back until they become marks.
 function incoming(text) {
-  if (!text) return [make("span", { class: "typing", role: "img", "aria-label": "The answer is coming" }, make("i"), make("i"), make("i"))];
-  return text.split(/(\[[\d\s.,]*\]?)/).map((part, at) => (at % 2 ? make("span", { class: "figures", text: part }) : part));
+  if (!text)
+    return [
+      make(
+        "span",
+        { class: "typing", role: "img", "aria-label": "The answer is coming" },
+        make("i"),
+        make("i"),
+        make("i"),
+      ),
+    ];
+  return text
+    .split(/(\[[\d\s.,]*\]?)/)
+    .map((part, at) => (at % 2 ? make("span", { class: "figures", text: part }) : part));
 }
 
 function failed(said, { fault }, retry) {
-  const button = make("button", { type: "button", class: "small", onclick: retry }, icon("again"), make("span", { text: "Try again" }));
-  said.append(make("p", { class: "fault", role: "alert", text: fault.message }), make("div", { class: "foot" }, button));
+  const button = make(
+    "button",
+    { type: "button", class: "small", onclick: retry },
+    icon("again"),
+    make("span", { text: "Try again" }),
+  );
+  said.append(
+    make("p", { class: "fault", role: "alert", text: fault.message }),
+    make("div", { class: "foot" }, button),
+  );
   if (fault.retryAfter) countDown(button, Math.ceil(fault.retryAfter));
   return said;
 }

@@ -121,7 +121,8 @@ class PolygonTool extends Tool {
   }
 
   hover(at) {
-    if (this.corners.length) this.draft = { type: "polygon", rings: [[...this.corners, at].flat()], open: true };
+    if (this.corners.length)
+      this.draft = { type: "polygon", rings: [[...this.corners, at].flat()], open: true };
   }
 
   back() {

@@ -23,17 +23,34 @@ export function zipped(files) {
   for (const [name, bytes] of files) {
     const path = new TextEncoder().encode(name);
     const common = [
-      [2, VERSION], [2, UTF8_NAMES], [2, 0], ...dosTime(new Date()),
-      [4, crc32(bytes)], [4, bytes.length], [4, bytes.length], [2, path.length], [2, 0],
+      [2, VERSION],
+      [2, UTF8_NAMES],
+      [2, 0],
+      ...dosTime(new Date()),
+      [4, crc32(bytes)],
+      [4, bytes.length],
+      [4, bytes.length],
+      [2, path.length],
+      [2, 0],
     ];
     const header = numbers([[4, 0x04034b50], ...common]);
     parts.push(header, path, bytes);
-    directory.push(numbers([[4, 0x02014b50], [2, VERSION], ...common, [2, 0], [2, 0], [2, 0], [4, 0], [4, offset]]), path);
+    directory.push(
+      numbers([[4, 0x02014b50], [2, VERSION], ...common, [2, 0], [2, 0], [2, 0], [4, 0], [4, offset]]),
+      path,
+    );
     offset += header.length + path.length + bytes.length;
   }
   const length = directory.reduce((sum, part) => sum + part.length, 0);
   const end = numbers([
-    [4, 0x06054b50], [2, 0], [2, 0], [2, files.length], [2, files.length], [4, length], [4, offset], [2, 0],
+    [4, 0x06054b50],
+    [2, 0],
+    [2, 0],
+    [2, files.length],
+    [2, files.length],
+    [4, length],
+    [4, offset],
+    [2, 0],
   ]);
   return new Blob([...parts, ...directory, end], { type: "application/zip" });
 }
@@ -53,5 +70,8 @@ function numbers(fields) {
 function dosTime(date) {
   const time = (date.getHours() << 11) | (date.getMinutes() << 5) | (date.getSeconds() >> 1);
   const day = ((date.getFullYear() - 1980) << 9) | ((date.getMonth() + 1) << 5) | date.getDate();
-  return [[2, time], [2, day]];
+  return [
+    [2, time],
+    [2, day],
+  ];
 }
