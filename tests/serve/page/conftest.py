@@ -14,8 +14,6 @@ import pytest
 from PIL import Image
 from tests.serve.page.scripted import Script, ScriptedServer, serving
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
-
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WINDOW = {"width": 1200, "height": 800}
 XY: TypeAlias = tuple[float, float]
@@ -94,6 +92,7 @@ class Visit:
 def browser() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("needs Chromium")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
     # Not for longer than a module: while it runs, no other test could run an event loop of its own.
     with sync_api.sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
