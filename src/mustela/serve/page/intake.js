@@ -51,7 +51,7 @@ export async function showExamples(openExample) {
   const items = examples.map((example) => {
     const [width, height] = example.size;
     const image = make("img", { src: EXAMPLES + example.file, alt: "", width, height, loading: "lazy" });
-    const question = example.question.replace(/[[\]]/g, "");
+    const question = example.question.replace(/\[region (\d+)\]/g, "region\u00a0$1");
     const label = make("span", { text: question });
     const open = async () => {
       const blob = await (await fetch(EXAMPLES + example.file)).blob();
