@@ -61,7 +61,7 @@ class ModelArguments:
         default=False, metadata={"help": "write the vision tower to the run folder by itself as well"}
     )
 
-    region_encoder: Literal["geo", "mean", "roi", "none"] | None = field(
+    region_encoder: Literal["geo", "mean", "roi", "mask_embed", "none"] | None = field(
         default=None,
         metadata={
             "help": "region encoder by name; unset: what --add_region_feature and --region_geo_sampler say"
@@ -79,6 +79,10 @@ class ModelArguments:
     )
     region_neighbors: int = field(
         default=24, metadata={"help": "neighbours that the sampler pools for a point"}
+    )
+    tokens_per_region: int = field(
+        default=1,
+        metadata={"help": "region tokens that stand for one region; a square for roi and mask_embed"},
     )
     mm_projector_type: Literal["linear", "mlp2x_gelu", "mlp_downsample"] = field(
         default="linear", metadata={"help": "projector of the classic composition"}

@@ -19,7 +19,7 @@ from mustela.constants import REGION_TOKEN
 from mustela.data.fitting import fit_classic, fit_of_base
 from mustela.data.prompt import coordinate_digit_weights, encode_prompt
 from mustela.data.render import Rendered, RenderedRegion
-from mustela.data.slots import check_counts, expand_images, fit_with_regions
+from mustela.data.slots import check_counts, expand_slots, fit_with_regions
 from mustela.data.templates import Template
 from mustela.data.tokenizer import load_tokenizer, sentencepiece_only
 from mustela.errors import CheckpointError, MissingExtraError
@@ -37,6 +37,7 @@ class ProcessorSettings:
     Attributes:
         region_token: the token that carries region features; None for models without a region encoder.
         region_points: points sampled in a region.
+        tokens_per_region: region tokens that stand for one region.
         sampling_geometry: as in `mustela.model.MustelaConfig`. `original` names a pixel by its corner.
         image_aspect_ratio: `square_nocrop` or `pad`: mustela fits pictures to `resized_image_wh`. None: the
             base's own image processor does.
@@ -48,6 +49,7 @@ class ProcessorSettings:
 
     region_token: str | None = REGION_TOKEN
     region_points: int = 512
+    tokens_per_region: int = 1
     sampling_geometry: Literal["aligned", "original"] = "aligned"
     image_aspect_ratio: str | None = None
     resized_image_wh: tuple[int, int] | None = None
@@ -131,12 +133,20 @@ class MustelaProcessor:
             region_token=self.settings.region_token or REGION_TOKEN,
         )
         if max_length is not None:
-            encoded = fit_with_regions(encoded, rendered, [len(ids) for ids in expansions], max_length)
+            encoded = fit_with_regions(
+                encoded,
+                rendered,
+                [len(ids) for ids in expansions],
+                max_length,
+                region_length=self.settings.tokens_per_region,
+            )
             if len(encoded.image_positions) < len(images):
                 images = images[: len(encoded.image_positions)]
                 pixels, expansions, transforms = self._encode_images(images)
         weights = coordinate_digit_weights(encoded, digit_weights) if digit_weights else None
-        sample = expand_images(encoded, expansions, weights)
+        sample = expand_slots(
+            encoded, expansions, weights, region_length=self.settings.tokens_per_region
+        )
         if generation:
             sample.pop("labels")
         sample["num_images"] = torch.tensor(len(images))

@@ -74,6 +74,7 @@ def classic_processor(
     settings = ProcessorSettings(
         region_token=REGION_TOKEN if regions.encoder != "none" else None,
         region_points=regions.points,
+        tokens_per_region=regions.tokens,
         sampling_geometry=regions.geometry,
         image_aspect_ratio=classic.image_aspect_ratio,
         resized_image_wh=classic.image_wh,

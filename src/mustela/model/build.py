@@ -181,6 +181,7 @@ def build_on_base(
     settings = ProcessorSettings(
         region_token=REGION_TOKEN if regions.encoder != "none" else None,
         region_points=regions.points,
+        tokens_per_region=regions.tokens,
         sampling_geometry=regions.geometry,
     )
     template = get_template(

@@ -132,8 +132,7 @@ class ImageFeatures:
         if deepstack is not None:
             outputs["deepstack_features"] = [[layer[i] for i in index] for layer in deepstack]
         chosen = torch.tensor(index, device=self.grids.start.device, dtype=torch.long)
-        grids = FeatureGrids(self.grids.table, self.grids.start[chosen], self.grids.size_hw[chosen])
-        return ImageFeatures(outputs, grids)
+        return ImageFeatures(outputs, self.grids.select(chosen))
 
 
 def encode_images(base: PreTrainedModel, inputs: Mapping[str, Tensor]) -> ImageFeatures:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
-from transformers import AutoModelForImageTextToText, GenerationMixin, PreTrainedModel
+from transformers import AutoModelForImageTextToText, GenerationMixin, PreTrainedModel, initialization
 from transformers.utils.generic import ModelOutput
 
 from mustela.constants import IGNORE_INDEX
@@ -24,6 +24,7 @@ from mustela.model.injection import head_only_at, region_embeddings, region_rows
 from mustela.model.loss import supervised_loss
 from mustela.model.parts import part_of
 from mustela.model.region_encoders import RegionEncoder, build_region_encoder
+from mustela.model.region_encoders.mask import ZeroConvolution
 
 if TYPE_CHECKING:
     from mustela.model.adapter import Adapter
@@ -80,6 +81,12 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             hidden_size=config.get_text_config().hidden_size,
         )
         self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, ZeroConvolution):
+            initialization.zeros_(module.weight)
+            return
+        super()._init_weights(module)
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -151,7 +158,8 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             image_R: `(R,)` index of each region's picture.
 
         Returns:
-            `(R, D)`, with R = 0 too, so that the encoder is always part of the graph.
+            `(R * tokens_per_region, D)`, one row a region token, in order; with R = 0 too, so that the
+            encoder is always part of the graph.
 
         Raises:
             CountMismatchError: a region's picture doesn't exist, or the two counts of regions differ.
@@ -195,7 +203,9 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         check_image_tokens(input_ids, self.config.base_config.image_token_id, features)  # type: ignore[union-attr]
         region_features = self.encode_regions(features, points, image)
         count = 0 if points is None else points.shape[0]
-        rows = region_rows(input_ids, self.config.region_token_id, count)
+        rows = region_rows(
+            input_ids, self.config.region_token_id, count, tokens=self.config.tokens_per_region
+        )
         return rows, region_features, inputs
 
     def _waits_for_pictures(self) -> bool:

@@ -19,6 +19,7 @@ class RegionSettings:
     points: int = 512
     sub_points: tuple[int, ...] = (128, 32)
     neighbors: int = 24
+    tokens: int = 1
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ def mustela_config(
         region_points=regions.points,
         region_sub_points=list(regions.sub_points),
         region_neighbors=regions.neighbors,
+        tokens_per_region=regions.tokens,
     )
 
 

@@ -49,6 +49,7 @@ def region_settings(arguments: ModelArguments) -> RegionSettings:
         points=arguments.region_points,
         sub_points=tuple(arguments.region_sub_points),
         neighbors=arguments.region_neighbors,
+        tokens=arguments.tokens_per_region,
     )
 
 
