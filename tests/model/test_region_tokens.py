@@ -151,7 +151,9 @@ def test_a_model_with_four_tokens_a_region(scratch, as_pair, tmp_path):
     assert loaded.processor.settings == pair.processor.settings
     assert torch.equal(loaded.model(**batch).loss, pair.model(**batch).loss)
     with pytest.raises(CountMismatchError, match="each region 4 of them"):
-        pair.model(**batch | {"region_points": batch["region_points"][:3], "region_image": batch["region_image"][:3]})
+        pair.model(
+            **batch | {"region_points": batch["region_points"][:3], "region_image": batch["region_image"][:3]}
+        )
 
 
 def test_region_tokens_count_when_rounds_are_fitted(scratch, noise_picture):

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from transformers import (
     AutoConfig,
-    AutoImageProcessor,
     AutoModelForImageTextToText,
     PreTrainedConfig,
     PreTrainedTokenizerFast,
@@ -23,7 +22,7 @@ from mustela.data.tokenizer import load_tokenizer
 from mustela.errors import ConfigError
 from mustela.model.assembly import classic_config, classic_processor, picture_marks
 from mustela.model.classic import ClassicForConditionalGeneration
-from mustela.model.composing import assemble, load_parts, make_room
+from mustela.model.composing import assemble, load_parts, load_tower, make_room, normaliser
 from mustela.model.modeling import MustelaForConditionalGeneration
 from mustela.model.origin import origin_of
 from mustela.model.quantisation import Quantisation, loading_options, mark_quantised
@@ -51,8 +50,8 @@ def build_from_nothing(
     """Make a classic composition of random numbers and a tokenizer trained on `texts`.
 
     Args:
-        recipe: `language_model` and `vision_tower`: configurations with their `model_type`;
-            `tokenizer`: `vocab_size`.
+        recipe: `language_model`, `vision_tower` and, for tiles apart, `tile_tower`: configurations with their
+            `model_type`; `tokenizer`: `vocab_size`.
         texts: what the tokenizer learns from.
         version: template.
         regions: the region encoder.
@@ -68,7 +67,8 @@ def build_from_nothing(
     )
     text_config = _config_from(recipe["language_model"], vocab_size=len(tokenizer), tokenizer=tokenizer)
     vision_config = _config_from(recipe["vision_tower"])
-    config = classic_config(text_config, vision_config, tokenizer, classic)
+    tile_config = _config_from(recipe["tile_tower"]) if "tile_tower" in recipe else None
+    config = classic_config(text_config, vision_config, tokenizer, classic, tile_config=tile_config)
     base = ClassicForConditionalGeneration(config)
     size = {"height": classic.image_wh[1], "width": classic.image_wh[0]}
     image_processor = SiglipImageProcessorPil(do_resize=False, size=size)
@@ -119,13 +119,22 @@ def build_classic(
         **shared,
     )
     rows = make_room(lm, len(tokenizer))
-    config = classic_config(lm.config, tower.config, tokenizer, classic)
-    base = assemble(config, lm, tower, dtype=dtype)
-    image_processor = AutoImageProcessor.from_pretrained(vision_tower, **shared)
-    image_processor.do_resize = False
-    image_processor.do_center_crop = False
+    tiles, tile_processor = None, None
+    if classic.tile_tower is not None:
+        tiles = load_tower(classic.tile_tower, dtype=dtype, attn_implementation=attn_implementation, **shared)
+        tile_processor = normaliser(classic.tile_tower, **shared)
+    config = classic_config(
+        lm.config, tower.config, tokenizer, classic, tile_config=None if tiles is None else tiles.config
+    )
+    base = assemble(config, lm, tower, tiles=tiles, dtype=dtype)
     model, processor = _finish(
-        base, tokenizer, image_processor, version=version, regions=regions, classic=classic
+        base,
+        tokenizer,
+        normaliser(vision_tower, **shared),
+        version=version,
+        regions=regions,
+        classic=classic,
+        tile_processor=tile_processor,
     )
     if quantisation is not None:
         mark_quantised(model, lm)
@@ -224,8 +233,15 @@ def _finish(
     version: str,
     regions: RegionSettings,
     classic: ClassicSettings,
+    tile_processor: Any = None,
 ) -> tuple[MustelaForConditionalGeneration, MustelaProcessor]:
     processor = classic_processor(
-        base.config, tokenizer, image_processor, version=version, regions=regions, classic=classic
+        base.config,
+        tokenizer,
+        image_processor,
+        version=version,
+        regions=regions,
+        classic=classic,
+        tile_processor=tile_processor,
     )
     return wrap(base, tokenizer, regions), processor

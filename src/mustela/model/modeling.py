@@ -139,6 +139,11 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """Set the base's language-model head."""
         self.base.set_output_embeddings(value)
 
+    @property
+    def image_inputs(self) -> tuple[str, ...]:
+        """Names of the image tensors that `encode_images` takes; a batch may lack some."""
+        return (*self.family.image_inputs, *self.family.optional_inputs)
+
     def encode_images(self, **inputs: Tensor) -> ImageFeatures:
         """Run the vision part once; hand the result to `forward` or `generate` as `image_features`.
 
@@ -195,7 +200,7 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         features: ImageFeatures | None = inputs.pop("image_features", None)
         if features is None and inputs.get("pixel_values") is not None:
             features = self.encode_images(**inputs)
-        for name in self.family.image_inputs:
+        for name in self.image_inputs:
             if name not in self.family.position_inputs:
                 inputs.pop(name, None)
         if features is not None:

@@ -15,9 +15,12 @@ _MARKS: tuple[tuple[str, Part], ...] = (
     ("multi_modal_projector.", "projector"),
     ("place.", "projector"),
     ("token_norm.", "projector"),
+    ("newline.", "projector"),
+    ("tile_projector.", "projector"),
     ("visual.merger.", "projector"),
     ("visual.deepstack_merger_list.", "projector"),
     ("vision_tower.", "vision_tower"),
+    ("tile_tower.", "vision_tower"),
     ("visual.", "vision_tower"),
 )
 

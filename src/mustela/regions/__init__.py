@@ -10,7 +10,8 @@ from mustela.regions.sampling import sample_points
 from mustela.regions.serial import region_from_json, region_to_json
 from mustela.regions.styles import COORDINATE_STYLES, CoordinateStyle, scale_of, write_coordinates
 from mustela.regions.text import Clamp, dequantise, format_box, format_point, quantise
-from mustela.regions.transform import CenterCrop, Identity, Pad, Stretch, Transform
+from mustela.regions.tiles import Tiled, Transform, choose_grid
+from mustela.regions.transform import CenterCrop, Identity, Pad, Size, Stretch
 from mustela.regions.types import Box, Point, Polygon, Region, Scribble
 
 __all__ = [
@@ -31,10 +32,13 @@ __all__ = [
     "Rejected",
     "Scale",
     "Scribble",
+    "Size",
     "Stretch",
+    "Tiled",
     "Transform",
     "box_area",
     "box_iou",
+    "choose_grid",
     "dequantise",
     "draw_regions",
     "find_regions",

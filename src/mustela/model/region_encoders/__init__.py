@@ -50,7 +50,9 @@ def build_region_encoder(config: MustelaConfig, *, channels: int, hidden_size: i
         )
     if config.region_encoder == "mean":
         if tokens > config.region_points:
-            raise ConfigError(f"tokens_per_region is {tokens}, more than region_points {config.region_points}.")
+            raise ConfigError(
+                f"tokens_per_region is {tokens}, more than region_points {config.region_points}."
+            )
         return MeanEncoder(channels, hidden_size, tokens=tokens, geometry=config.sampling_geometry)
     if config.region_encoder in ("roi", "mask_embed"):
         mask = config.region_encoder == "mask_embed"

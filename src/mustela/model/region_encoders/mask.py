@@ -1,8 +1,8 @@
 """A region's mask embedded into the vision features by a patch convolution that starts at zero.
 
-The convolution's kernel and stride are one grid cell, and it is linear, so it is taken where features are read
-instead of over whole maps: reading the mask's patches and convolving them is the same as convolving the mask
-and reading that, without a map of all channels for every region.
+The convolution's kernel and stride are one grid cell, and it is linear, so it is taken where features are
+read instead of over whole maps: reading the mask's patches and convolving them is the same as convolving the
+mask and reading that, without a map of all channels for every region.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mustela.model.grids import FeatureGrids, sample_grids
+
 
 class MaskEmbedding(nn.Module):
     """Embed the mask that a region's points draw, `side` x `side` places a grid cell.
