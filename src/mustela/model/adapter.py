@@ -30,7 +30,7 @@ TENSORS_FILE = "adapter_model.safetensors"
 _FORMAT = 1
 _NEW_ROWS = "new_rows."
 # Small beside a language model, and not in every base.
-_ALWAYS_HELD = ("projector", "region_encoder")
+_ALWAYS_HELD = ("projector", "region_tower", "region_encoder")
 
 
 @dataclass(frozen=True)

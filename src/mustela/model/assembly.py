@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -72,6 +73,8 @@ def classic_processor(
     regions: RegionSettings,
     classic: ClassicSettings,
     tile_processor: Any = None,
+    region_processor: Any = None,
+    region_wh: Sequence[int] | None = None,
 ) -> MustelaProcessor:
     """Make the processor of a classic composition.
 
@@ -83,6 +86,8 @@ def classic_processor(
         regions: the region encoder.
         classic: the composition.
         tile_processor: normalises tiles, where they have an encoder of their own.
+        region_processor: normalises pictures for the region tower.
+        region_wh: the picture that the region tower takes; None: there is none.
     """
     vision_config: Any = config.vision_config
     joined = 2 if classic.projector_type == "mlp_downsample" else 1
@@ -115,4 +120,13 @@ def classic_processor(
         tokens = tile_tokens(settings, base_processor)
         settings = replace(settings, image_grids=within_budget(grids, tokens, classic.max_tokens))
     template = get_template(version, tokenizer=tokenizer, image_token=IMAGE_PLACEHOLDER)
-    return MustelaProcessor(base_processor, template, settings, tile_processor=tile_processor)
+    if region_wh is None:
+        return MustelaProcessor(base_processor, template, settings, tile_processor=tile_processor)
+    settings = replace(settings, region_image_wh=(region_wh[0], region_wh[1]))
+    return MustelaProcessor(
+        base_processor,
+        template,
+        settings,
+        tile_processor=tile_processor,
+        region_processor=region_processor,
+    )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import (
     AutoConfig,
+    AutoModel,
     AutoModelForImageTextToText,
     PreTrainedConfig,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
     SiglipImageProcessorPil,
 )
@@ -22,7 +25,7 @@ from mustela.data.tokenizer import load_tokenizer
 from mustela.errors import ConfigError
 from mustela.model.assembly import classic_config, classic_processor, picture_marks
 from mustela.model.classic import ClassicForConditionalGeneration
-from mustela.model.composing import assemble, load_parts, load_tower, make_room, normaliser
+from mustela.model.composing import assemble, load_parts, load_tower, make_room, normaliser, region_parts
 from mustela.model.modeling import MustelaForConditionalGeneration
 from mustela.model.origin import origin_of
 from mustela.model.quantisation import Quantisation, loading_options, mark_quantised
@@ -50,8 +53,8 @@ def build_from_nothing(
     """Make a classic composition of random numbers and a tokenizer trained on `texts`.
 
     Args:
-        recipe: `language_model`, `vision_tower` and, for tiles apart, `tile_tower`: configurations with their
-            `model_type`; `tokenizer`: `vocab_size`.
+        recipe: `language_model`, `vision_tower` and, where wanted, `tile_tower` and `region_tower`:
+            configurations with their `model_type`; `tokenizer`: `vocab_size`.
         texts: what the tokenizer learns from.
         version: template.
         regions: the region encoder.
@@ -72,7 +75,18 @@ def build_from_nothing(
     base = ClassicForConditionalGeneration(config)
     size = {"height": classic.image_wh[1], "width": classic.image_wh[0]}
     image_processor = SiglipImageProcessorPil(do_resize=False, size=size)
-    return _finish(base, tokenizer, image_processor, version=version, regions=regions, classic=classic)
+    tower = None
+    if "region_tower" in recipe:
+        tower = AutoModel.from_config(_config_from(recipe["region_tower"]))
+    return _finish(
+        base,
+        tokenizer,
+        image_processor,
+        version=version,
+        regions=regions,
+        classic=classic,
+        region_parts=(tower, SiglipImageProcessorPil(do_resize=False)),
+    )
 
 
 def build_classic(
@@ -135,6 +149,7 @@ def build_classic(
         regions=regions,
         classic=classic,
         tile_processor=tile_processor,
+        region_parts=region_parts(regions, dtype=dtype, attn_implementation=attn_implementation, **shared),
     )
     if quantisation is not None:
         mark_quantised(model, lm)
@@ -182,7 +197,10 @@ def build_on_base(
         **loading_options(quantisation, device=device),
     )
     rows = make_room(base, len(tokenizer))
-    model = wrap(base, tokenizer, regions)
+    tower, region_processor = region_parts(
+        regions, dtype=dtype, attn_implementation=attn_implementation, cache_dir=cache_dir
+    )
+    model = wrap(base, tokenizer, regions, tower=tower)
     if quantisation is not None:
         mark_quantised(model, base)
         model.to(device)  # type: ignore[arg-type]
@@ -199,7 +217,9 @@ def build_on_base(
         image_token=base_processor.image_token,
         chat_template=base_processor.chat_template if version == "auto" else None,
     )
-    return model, MustelaProcessor(base_processor, template, settings)
+    if model.config.region_tower_wh is not None:
+        settings = replace(settings, region_image_wh=tuple(model.config.region_tower_wh))
+    return model, MustelaProcessor(base_processor, template, settings, region_processor=region_processor)
 
 
 def _config_from(
@@ -234,7 +254,10 @@ def _finish(
     regions: RegionSettings,
     classic: ClassicSettings,
     tile_processor: Any = None,
+    region_parts: tuple[PreTrainedModel | None, Any] = (None, None),
 ) -> tuple[MustelaForConditionalGeneration, MustelaProcessor]:
+    tower, region_processor = region_parts
+    model = wrap(base, tokenizer, regions, tower=tower)
     processor = classic_processor(
         base.config,
         tokenizer,
@@ -243,5 +266,7 @@ def _finish(
         regions=regions,
         classic=classic,
         tile_processor=tile_processor,
+        region_processor=region_processor,
+        region_wh=model.config.region_tower_wh,
     )
-    return wrap(base, tokenizer, regions), processor
+    return model, processor

@@ -13,6 +13,7 @@ from mustela.model.classic import ClassicForConditionalGeneration, ClassicModel
 from mustela.model.classic_config import ClassicConfig
 from mustela.model.projectors import PlaceEmbedding, TokenNorm, make_projector
 from mustela.model.quantisation import Quantisation, loading_options
+from mustela.model.settings import RegionSettings
 from mustela.model.wrapping import without_numbers
 
 
@@ -63,7 +64,18 @@ def normaliser(vision_tower: str | Path, *, cache_dir: str | None = None) -> Any
     image_processor = AutoImageProcessor.from_pretrained(vision_tower, cache_dir=cache_dir)
     image_processor.do_resize = False
     image_processor.do_center_crop = False
+    image_processor.do_pad = False
     return image_processor
+
+
+def region_parts(
+    regions: RegionSettings, *, cache_dir: str | None = None, **weights: Any
+) -> tuple[PreTrainedModel | None, Any]:
+    """Load the region tower and its image processor; None and None where there is none."""
+    if regions.tower is None:
+        return None, None
+    tower = load_tower(regions.tower, cache_dir=cache_dir, **weights)
+    return tower, normaliser(regions.tower, cache_dir=cache_dir)
 
 
 def make_room(model: Any, tokens: int) -> int:

@@ -8,6 +8,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 RegionEncoderName = Literal["geo", "mean", "roi", "mask_embed", "none"]
+RegionTowerJoin = Literal["concat", "sum", "only"]
 SamplingGeometry = Literal["aligned", "original"]
 
 
@@ -28,11 +29,17 @@ class MustelaConfig(PreTrainedConfig):
         region_sub_points: points kept by each stage of `geo`.
         region_neighbors: neighbours pooled for each kept point.
         tokens_per_region: region tokens that stand for one region; a square for `roi` and `mask_embed`.
+        region_tower_config: a second vision encoder that regions are read from; None: only the base's is.
+        region_tower_wh: the picture that it takes.
+        region_tower_layer: its hidden state that is read.
+        region_tower_join: `concat` joins its features with the base's, `sum` projects and adds them, `only`
+            leaves the base's out.
     """
 
     model_type = "mustela"
     sub_configs_defaults: ClassVar[dict[str, Any]] = {
-        "base_config": SubConfigSpec(config_class=AutoConfig, model_type="llava")
+        "base_config": SubConfigSpec(config_class=AutoConfig, model_type="llava"),
+        "region_tower_config": SubConfigSpec(config_class=AutoConfig, model_type="dinov2", optional=True),
     }
 
     base_config: dict[str, Any] | PreTrainedConfig | None = None
@@ -44,6 +51,10 @@ class MustelaConfig(PreTrainedConfig):
     region_sub_points: list[int] | tuple[int, ...] = (128, 32)
     region_neighbors: int = 24
     tokens_per_region: int = 1
+    region_tower_config: dict[str, Any] | PreTrainedConfig | None = None
+    region_tower_wh: list[int] | tuple[int, ...] | None = None
+    region_tower_layer: int = -1
+    region_tower_join: RegionTowerJoin = "concat"
     tie_word_embeddings: bool = False
 
     def get_text_config(self, *args: Any, **kwargs: Any) -> PreTrainedConfig:

@@ -25,6 +25,7 @@ from mustela.model.loss import supervised_loss
 from mustela.model.parts import part_of
 from mustela.model.region_encoders import RegionEncoder, build_region_encoder
 from mustela.model.region_encoders.mask import ZeroConvolution
+from mustela.model.region_tower import join_grids, make_region_join, make_region_tower, region_channels
 
 if TYPE_CHECKING:
     from mustela.model.adapter import Adapter
@@ -75,9 +76,12 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self.adapter: Adapter | None = None
         self.family = family_of(config.base_config)  # type: ignore[arg-type]
         self.base = AutoModelForImageTextToText.from_config(config.base_config)
+        base_channels = self.family.channels(config.base_config)
+        self.region_tower = make_region_tower(config)
+        self.region_join = make_region_join(config, base_channels)
         self.region_encoder: RegionEncoder | None = build_region_encoder(
             config,
-            channels=self.family.channels(config.base_config),
+            channels=region_channels(config, base_channels),
             hidden_size=config.get_text_config().hidden_size,
         )
         self.post_init()
@@ -142,7 +146,8 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
     @property
     def image_inputs(self) -> tuple[str, ...]:
         """Names of the image tensors that `encode_images` takes; a batch may lack some."""
-        return (*self.family.image_inputs, *self.family.optional_inputs)
+        own = () if self.region_tower is None else ("region_pixel_values", "region_window")
+        return (*self.family.image_inputs, *self.family.optional_inputs, *own)
 
     def encode_images(self, **inputs: Tensor) -> ImageFeatures:
         """Run the vision part once; hand the result to `forward` or `generate` as `image_features`.
@@ -150,7 +155,17 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         Args:
             inputs: the image tensors that the processor made (`pixel_values` and, by base, others).
         """
-        return encode_images(self.base, inputs)
+        features = encode_images(self.base, inputs)
+        if self.region_tower is None:
+            return features
+        grids = join_grids(
+            features.grids,
+            self.region_tower(inputs["region_pixel_values"]),
+            inputs["region_window"],
+            join=self.region_join,
+            only=self.config.region_tower_join == "only",
+        )
+        return ImageFeatures(features.outputs, grids)
 
     def encode_regions(
         self, images: ImageFeatures | None, points_RP2: Tensor | None, image_R: Tensor | None
@@ -184,7 +199,8 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             return torch.zeros(0, self.config.get_text_config().hidden_size, device=self.device)
         if images is None:
             parameter = next(self.region_encoder.parameters())
-            grids = FeatureGrids.empty(self.family.channels(self.config.base_config), parameter)
+            channels = region_channels(self.config, self.family.channels(self.config.base_config))
+            grids = FeatureGrids.empty(channels, parameter)
         else:
             grids = images.grids
         if points_RP2 is None or image_R is None:
@@ -224,7 +240,7 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         return self.training and any(
             parameter.requires_grad
             for name, parameter in self.named_parameters()
-            if part_of(name) in ("vision_tower", "projector")
+            if part_of(name) in ("vision_tower", "projector", "region_tower")
         )
 
     def blank_picture(self) -> Tensor:
@@ -237,6 +253,10 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             name: tensor.to(self.device)
             for name, tensor in self.family.blank(self.config.base_config).items()
         }
+        if self.config.region_tower_wh is not None:
+            width, height = self.config.region_tower_wh
+            inputs["region_pixel_values"] = torch.zeros(1, 3, height, width, device=self.device)
+            inputs["region_window"] = torch.tensor([[0.0, 0.0, 1.0, 1.0]], device=self.device)
         features = self.encode_images(**inputs)
         deepstack = features.outputs.get("deepstack_features") or ()
         outputs = [*features.outputs.pooler_output, *(picture for layer in deepstack for picture in layer)]

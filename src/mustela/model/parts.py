@@ -6,12 +6,14 @@ from typing import Literal
 
 from torch import nn
 
-Part = Literal["vision_tower", "projector", "region_encoder", "language_model"]
-PARTS: tuple[Part, ...] = ("vision_tower", "projector", "region_encoder", "language_model")
+Part = Literal["vision_tower", "projector", "region_tower", "region_encoder", "language_model"]
+PARTS: tuple[Part, ...] = ("vision_tower", "projector", "region_tower", "region_encoder", "language_model")
 
 # First match wins; names as transformers' models use them, behind "base.model.".
 _MARKS: tuple[tuple[str, Part], ...] = (
     ("region_encoder.", "region_encoder"),
+    ("region_join.", "region_encoder"),
+    ("region_tower.", "region_tower"),
     ("multi_modal_projector.", "projector"),
     ("place.", "projector"),
     ("token_norm.", "projector"),

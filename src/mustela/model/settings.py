@@ -7,13 +7,18 @@ from typing import Literal
 
 from mustela.data.tiling import TileOrder
 from mustela.model.classic_config import ProjectorName
-from mustela.model.configuration import RegionEncoderName, SamplingGeometry
+from mustela.model.configuration import RegionEncoderName, RegionTowerJoin, SamplingGeometry
 from mustela.model.tiling import RegionMap
 
 
 @dataclass(frozen=True)
 class RegionSettings:
-    """The region encoder of a model to be built; see `mustela.model.MustelaConfig`."""
+    """The region encoder of a model to be built; see `mustela.model.MustelaConfig`.
+
+    Attributes:
+        tower: folder or name of the region tower; None: there is none.
+        tower_size: side of the square picture that it takes; None: what it was trained with.
+    """
 
     encoder: RegionEncoderName = "geo"
     geometry: SamplingGeometry = "aligned"
@@ -22,6 +27,10 @@ class RegionSettings:
     sub_points: tuple[int, ...] = (128, 32)
     neighbors: int = 24
     tokens: int = 1
+    tower: str | None = None
+    tower_size: int | None = None
+    tower_layer: int = -1
+    tower_join: RegionTowerJoin = "concat"
 
 
 @dataclass(frozen=True)

@@ -182,11 +182,7 @@ def _build_first(
     arguments, settings = stages[0].model, stages[0].data
     return build(
         arguments,
-        classic=classic_settings(
-            arguments,
-            image_wh=(settings.resized_image_w, settings.resized_image_h),
-            image_aspect_ratio=settings.image_aspect_ratio,
-        ),
+        classic=classic_settings(arguments, settings),
         from_scratch=from_scratch,
         texts=tokenizer_texts(data),
         training=stages[0].training,
