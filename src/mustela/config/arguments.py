@@ -163,7 +163,7 @@ class DataArguments:
     image_grid_pinpoints: str | None = field(
         default=None,
         metadata={
-            "help": 'with anyres: ferret-v2, ferret-ui, columns x rows ("1x2, 2x1") or pixels ("[(336, 672)]")'
+            "help": 'with anyres: ferret-v2, ferret-ui, columns x rows "1x2, 2x1" or pixels "[(336, 672)]"'
         },
     )
     image_max_tokens: int | None = field(

@@ -20,7 +20,7 @@ NAMED_GRIDS: dict[str, tuple[Size, ...]] = {
         (2, 2), (2, 3), (3, 2),
     ),
 }  # fmt: skip
-_PAIR = re.compile(r"\(?\s*(\d+)\s*[x,]\s*(\d+)\s*\)?")
+_PAIR = re.compile(r"[(\[]?\s*(\d+)\s*[x,]\s*(\d+)\s*[)\]]?")
 _LIST = re.compile(rf"\[?\s*{_PAIR.pattern}(?:\s*[,\s]\s*{_PAIR.pattern})*\s*\]?")
 
 
@@ -44,7 +44,7 @@ def parse_grids(text: str, tile_wh: Size) -> tuple[Size, ...]:
             ' "1x2, 2x1, 2x2", or widths and heights in pixels such as "[(336, 672), (672, 336)]".'
         )
     pairs = [(int(first), int(second)) for first, second in _PAIR.findall(text)]
-    pixels = "(" in text
+    pixels = "(" in text or "[[" in text
     grids = []
     for pair in pairs:
         if pixels and any(side % tile for side, tile in zip(pair, tile_wh, strict=True)):

@@ -62,8 +62,8 @@ def region_size(tower: Any, size: int | None) -> int:
     if side < patch or side % patch:
         nearest = max(patch, side // patch * patch)
         raise ConfigError(
-            f"region_tower_size is {side}, but the region tower's features stand for {patch} x {patch} pixels:"
-            f" give a multiple, such as {nearest} or {nearest + patch}."
+            f"region_tower_size is {side}, but the region tower's features stand for {patch} x {patch}"
+            f" pixels: give a multiple, such as {nearest} or {nearest + patch}."
         )
     return side
 
@@ -82,8 +82,8 @@ class RegionTower(nn.Module):
         width = tower_width(tower)
         if is_convolutional(tower) and layer != -1:
             raise ConfigError(
-                f"region_tower_layer is {layer}, but the maps of a convolutional tower differ in size: only the"
-                " last one, -1, can be read."
+                f"region_tower_layer is {layer}, but the maps of a convolutional tower differ in size: only"
+                " the last one, -1, can be read."
             )
         self.width = width
         self.encoder = AutoModel.from_config(tower)

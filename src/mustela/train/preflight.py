@@ -23,8 +23,8 @@ from mustela.train.freezing import plan_freezing
 
 # Settings of the model that belong to a stage and not to the model as it is built.
 _MAY_DIFFER = (
-    "freeze_backbone", "freeze_region_encoder", "freeze_region_tower", "freeze_vision_tower", "no_coor", "pretrain_mm_mlp_adapter",
-    "save_vision_tower", "tune_mm_mlp_adapter",
+    "freeze_backbone", "freeze_region_encoder", "freeze_region_tower", "freeze_vision_tower", "no_coor",
+    "pretrain_mm_mlp_adapter", "save_vision_tower", "tune_mm_mlp_adapter",
 )  # fmt: skip
 _EXTRAS = {"tensorboard": "tensorboard"}
 _OPTIMISERS_OF_BITSANDBYTES = ("adamw_bnb", "adamw_8bit", "paged", "lion", "ademamix", "rmsprop_bnb")
