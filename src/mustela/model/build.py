@@ -217,8 +217,9 @@ def build_on_base(
         image_token=base_processor.image_token,
         chat_template=base_processor.chat_template if version == "auto" else None,
     )
-    if model.config.region_tower_wh is not None:
-        settings = replace(settings, region_image_wh=tuple(model.config.region_tower_wh))
+    size = model.config.region_tower_wh
+    if size is not None:
+        settings = replace(settings, region_image_wh=(size[0], size[1]))
     return model, MustelaProcessor(base_processor, template, settings, region_processor=region_processor)
 
 

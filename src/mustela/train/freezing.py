@@ -95,7 +95,8 @@ def apply_freezing(model: nn.Module, plan: Freezing, *, parts: Parts) -> None:
 def freeze_unread(model: MustelaForConditionalGeneration, *, parts: Parts) -> None:
     """Freeze weights of the vision and the region tower that no picture's features hang on.
 
-    Those of last layers that aren't read, for example. They would never get a gradient, for which distributed engines wait.
+    Those of last layers that aren't read, for example. They would never get a gradient, for which
+    distributed engines wait.
     """
     tower = [
         name
