@@ -3,10 +3,10 @@
     python benchmarks/region_encoders.py --shapes data/shapes --cells DIR --out docs/about/region_encoders
 
 Each variant trains the same tiny model from nothing on shapes, with the same questions and settings; with
-`--cells`, it then goes on with blood cells (a folder of train.json, test.json and images/). Held-out questions
-are counted by what they show: free-form regions, nested ones (another asked region of the picture has almost
-the same box), tiny and large ones. Every finished run leaves its scores in `--runs`: the same command goes on
-after an interruption and doesn't train again what is done.
+`--cells`, it then goes on with blood cells (a folder of train.json, test.json and images/). Held-out
+questions are counted by what they show: free-form regions, nested ones (another asked region of the picture
+has almost the same box), tiny and large ones. Every finished run leaves its scores in `--runs`: the same
+command goes on after an interruption and doesn't train again what is done.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pathlib import Path
 from mustela.data import read_records
 from mustela.evaluate import Prediction, Question, questions_from
 from mustela.evaluate.answering import answer_window, windows_of
+from mustela.evaluate.questions import used_regions
 from mustela.infer.query import default_options
 from mustela.model import load_model
 from mustela.regions import Box, Point, box_iou
@@ -107,7 +108,7 @@ def ask(
         question
         for file in files
         for question in questions_from(read_records(file))
-        if question.kind == "referring" and len(question.regions) == 1
+        if question.kind == "referring" and len(used_regions(question.question)) == 1
     ][:limit]
     predictions: list[Prediction] = []
     for window in windows_of(questions, batch_size=32):
