@@ -98,7 +98,13 @@ def assemble(
     tiles: PreTrainedModel | None = None,
     dtype: torch.dtype,
 ) -> ClassicForConditionalGeneration:
-    """Join them by fresh projectors, of numbers of type `dtype`."""
+    """Join them by fresh projectors, of numbers of type `dtype`.
+
+    An encoder of tiles that the configuration has and that isn't given is fresh too; an adapter holds its own.
+    """
+    if tiles is None and config.tile_vision_config is not None:
+        tile_config: Any = config.tile_vision_config
+        tiles = AutoModel.from_config(tile_config, dtype=dtype)
     base: ClassicForConditionalGeneration = without_numbers(ClassicForConditionalGeneration, config)
     base.model.vision_tower = tower
     base.model.language_model = lm.base_model
