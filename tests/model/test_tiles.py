@@ -213,6 +213,7 @@ def test_tiles_that_cannot_be_made(scratch, changes, said):
         scratch(classic=replace(ANYRES, **changes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tower", TOWERS)
 @pytest.mark.parametrize("join", ["concat", "sum", "only"])
 @pytest.mark.parametrize("aspect", ["square_nocrop", "anyres", "pad"])

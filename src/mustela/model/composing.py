@@ -100,7 +100,8 @@ def assemble(
 ) -> ClassicForConditionalGeneration:
     """Join them by fresh projectors, of numbers of type `dtype`.
 
-    An encoder of tiles that the configuration has and that isn't given is fresh too; an adapter holds its own.
+    An encoder of tiles that the configuration has and that isn't given is fresh too: an adapter holds its
+    own.
     """
     if tiles is None and config.tile_vision_config is not None:
         tile_config: Any = config.tile_vision_config
