@@ -12,7 +12,7 @@ from transformers import CLIPImageProcessorPil, Qwen2VLImageProcessorPil, Siglip
 
 from mustela.data.fitting import fit_classic, fit_of_base
 from mustela.errors import ConfigError
-from mustela.regions import CenterCrop, Identity, Pad, Stretch
+from mustela.regions import CenterCrop, Identity, Pad, Stretch, Tiled
 
 RED = (255, 0, 0)
 PLAIN = {"image_mean": [0.0] * 3, "image_std": [1.0] * 3}
@@ -70,8 +70,10 @@ def test_an_unknown_way_is_refused_with_sizes():
 def test_ways_of_the_classic_composition():
     assert fit_classic("square_nocrop", (9, 5), (4, 4)) == Stretch((9, 5), (4, 4))
     assert fit_classic("pad", (9, 5), (4, 4)) == Pad((9, 5), (4, 4))
-    with pytest.raises(ConfigError, match=r"'anyres'\. Choose one of: square_nocrop, pad"):
-        fit_classic("anyres", (9, 5), (4, 4))
+    assert fit_classic("anyres", (9, 5), (4, 4), grids_wh=[(1, 1), (2, 1)]) == Tiled((9, 5), (4, 4), (2, 1))
+    assert fit_classic("anyres", (4, 4), (4, 4), grids_wh=[(1, 1), (2, 1)]) == Stretch((4, 4), (4, 4))
+    with pytest.raises(ConfigError, match=r"'crop'\. Choose one of: square_nocrop, pad, anyres"):
+        fit_classic("crop", (9, 5), (4, 4))
 
 
 @pytest.mark.parametrize("name", ["small_37x53", "wide_90x200"])

@@ -22,7 +22,7 @@ from mustela.data.processor import MustelaProcessor
 from mustela.errors import ConfigError
 from mustela.model import MustelaConfig, MustelaForConditionalGeneration
 from mustela.model.build import ClassicSettings, RegionSettings, build_classic
-from mustela.model.classic import prefix_tokens
+from mustela.model.classic_config import prefix_tokens
 from mustela.model.grids import sample_grids
 from mustela.model.tokens import train_tokenizer
 from mustela.regions import Box

@@ -92,7 +92,7 @@ def no_model(*args, **kwargs):
         ({"model_name_or_path": "x"}, "from_scratch builds the model"),
         ({"lora_enable": True}, "lora_enable"),
         ({"bits": 4}, "bits 4"),
-        ({"image_grid_pinpoints": "[[336, 672]]"}, "image_grid_pinpoints: tiled pictures"),
+        ({"image_grid_pinpoints": "[[336, 672]]"}, "image_grid_pinpoints is for tiles"),
         ({"eval_strategy": "steps"}, "--eval_strategy needs held-out records"),
         ({"coordinate_digit_weights": [1, 2]}, "a coordinate three digits"),
         ({"remove_unused_columns": True}, "remove_unused_columns would drop"),

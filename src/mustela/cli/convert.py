@@ -37,7 +37,10 @@ def add_parser(subparsers: Subparsers) -> None:
         "--sampler_pooler_mode", choices=("max", "mean"), help="where the folder doesn't say it"
     )
     llava.add_argument(
-        "--region_encoder", choices=("geo", "mean", "roi"), default="geo", help="made afresh (geo)"
+        "--region_encoder",
+        choices=("geo", "mean", "roi", "mask_embed"),
+        default="geo",
+        help="made afresh (geo)",
     )
     llava.add_argument("--seed", type=int, default=0, help="of the fresh region encoder (0)")
 

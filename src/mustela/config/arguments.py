@@ -61,7 +61,7 @@ class ModelArguments:
         default=False, metadata={"help": "write the vision tower to the run folder by itself as well"}
     )
 
-    region_encoder: Literal["geo", "mean", "roi", "none"] | None = field(
+    region_encoder: Literal["geo", "mean", "roi", "mask_embed", "none"] | None = field(
         default=None,
         metadata={
             "help": "region encoder by name; unset: what --add_region_feature and --region_geo_sampler say"
@@ -79,6 +79,35 @@ class ModelArguments:
     )
     region_neighbors: int = field(
         default=24, metadata={"help": "neighbours that the sampler pools for a point"}
+    )
+    tokens_per_region: int = field(
+        default=1,
+        metadata={"help": "region tokens that stand for one region; a square for roi and mask_embed"},
+    )
+    region_tower: str | None = field(
+        default=None,
+        metadata={"help": "a second vision encoder that regions are read from; folder or Hub name"},
+    )
+    region_tower_size: int | None = field(
+        default=None,
+        metadata={"help": "side of the square picture that it takes; unset: what it was trained with"},
+    )
+    region_tower_layer: int = field(default=-1, metadata={"help": "hidden state of it that is read"})
+    region_tower_join: Literal["concat", "sum", "only"] = field(
+        default="concat",
+        metadata={"help": "its features beside the base's, projected and added to them, or alone"},
+    )
+    freeze_region_tower: bool = field(default=True, metadata={"help": "keep the region tower as it is"})
+    tile_tower: str | None = field(
+        default=None,
+        metadata={"help": "with anyres: another vision encoder for the tiles, with a projector of its own"},
+    )
+    mm_patch_merge_type: Literal["flat", "spatial", "spatial_unpad"] = field(
+        default="flat",
+        metadata={"help": "with anyres: tiles one by one, or joined with line ends, or so without margins"},
+    )
+    region_map: Literal["merged", "tiles", "global"] = field(
+        default="merged", metadata={"help": "with anyres: what regions are read from"}
     )
     mm_projector_type: Literal["linear", "mlp2x_gelu", "mlp_downsample"] = field(
         default="linear", metadata={"help": "projector of the classic composition"}
@@ -112,9 +141,9 @@ class DataArguments:
     image_folder: list[str] = field(
         default_factory=list, metadata={"help": "image folders: one for each file, or one for all"}
     )
-    image_aspect_ratio: Literal["square_nocrop", "pad"] = field(
+    image_aspect_ratio: Literal["square_nocrop", "pad", "anyres"] = field(
         default="square_nocrop",
-        metadata={"help": "how an image is fitted to the vision tower of the classic composition"},
+        metadata={"help": "how an image is fitted to the vision tower; anyres: whole and in tiles"},
     )
     resized_image_h: int = field(default=336, metadata={"help": "height given to the vision tower"})
     resized_image_w: int = field(default=336, metadata={"help": "width given to the vision tower"})
@@ -132,7 +161,13 @@ class DataArguments:
         metadata={"help": "a box that a question mentions twice becomes the same point both times"},
     )
     image_grid_pinpoints: str | None = field(
-        default=None, metadata={"help": "tile grids for high-resolution images (not supported yet: an error)"}
+        default=None,
+        metadata={
+            "help": 'with anyres: ferret-v2, ferret-ui, columns x rows "1x2, 2x1" or pixels "[(336, 672)]"'
+        },
+    )
+    image_max_tokens: int | None = field(
+        default=None, metadata={"help": "with anyres: image tokens of a picture at most"}
     )
 
     coordinates: Literal["bins", "corners", "json", "unit", "pixels", "tokens"] | None = field(

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoImageProcessor, CLIPImageProcessorPil, 
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from mustela.errors import CheckpointError
-from mustela.model.classic import ProjectorName
+from mustela.model.classic_config import ProjectorName
 
 __all__ = ["Layout", "pick_image_processor", "projector_type", "read_config", "read_layout"]
 

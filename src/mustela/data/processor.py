@@ -4,56 +4,35 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import AutoProcessor
+from transformers import AutoImageProcessor, AutoProcessor
 from transformers.processing_utils import ProcessorMixin
 
 from mustela.constants import REGION_TOKEN
-from mustela.data.fitting import fit_classic, fit_of_base
+from mustela.data.pictures import Pictures, prepare_pictures
+from mustela.data.processor_settings import ProcessorSettings
 from mustela.data.prompt import coordinate_digit_weights, encode_prompt
 from mustela.data.render import Rendered, RenderedRegion
-from mustela.data.slots import check_counts, expand_images, fit_with_regions
+from mustela.data.slots import check_counts, expand_slots, fit_with_regions
 from mustela.data.templates import Template
 from mustela.data.tokenizer import load_tokenizer, sentencepiece_only
 from mustela.errors import CheckpointError, MissingExtraError
-from mustela.regions import CoordinateStyle, Transform, sample_points
+from mustela.regions import Transform, sample_points
 
 _BASE_FOLDER = "base_processor"
+_TILES = "tile_processor"
+_REGIONS = "region_processor"
 _FILE = "processor_config.json"
 DigitWeights = tuple[float, float, float]
 
-
-@dataclass(frozen=True)
-class ProcessorSettings:
-    """What the processor and its model must agree on; stored with the model.
-
-    Attributes:
-        region_token: the token that carries region features; None for models without a region encoder.
-        region_points: points sampled in a region.
-        sampling_geometry: as in `mustela.model.MustelaConfig`. `original` names a pixel by its corner.
-        image_aspect_ratio: `square_nocrop` or `pad`: mustela fits pictures to `resized_image_wh`. None: the
-            base's own image processor does.
-        resized_image_wh: the picture that the vision encoder takes.
-        mm_use_im_start_end: write `<im_start>` and `<im_end>` round pictures.
-        coordinates: how numbers are written in texts, see `mustela.regions.CoordinateStyle`.
-        point_clamp: how coordinates are clamped before they are written, see `mustela.regions.quantise`.
-    """
-
-    region_token: str | None = REGION_TOKEN
-    region_points: int = 512
-    sampling_geometry: Literal["aligned", "original"] = "aligned"
-    image_aspect_ratio: str | None = None
-    resized_image_wh: tuple[int, int] | None = None
-    mm_use_im_start_end: bool = False
-    point_clamp: Literal["edge", "last_pixel"] = "edge"
-    coordinates: CoordinateStyle = "bins"
+__all__ = ["DigitWeights", "MustelaProcessor", "ProcessorSettings", "load_base_processor"]
 
 
 class MustelaProcessor:
@@ -63,16 +42,26 @@ class MustelaProcessor:
         base_processor: processor of the base: tokenizer and image processor.
         template: how conversations are written.
         settings: see `ProcessorSettings`.
+        tile_processor: image processor of the encoder of tiles; None: the base's.
+        region_processor: image processor of the region tower, where there is one.
     """
 
     def __init__(
-        self, base_processor: ProcessorMixin, template: Template, settings: ProcessorSettings
+        self,
+        base_processor: ProcessorMixin,
+        template: Template,
+        settings: ProcessorSettings,
+        *,
+        tile_processor: Any = None,
+        region_processor: Any = None,
     ) -> None:
         self.base_processor = base_processor
         self.template = template
         self.settings = settings
         self.tokenizer = base_processor.tokenizer
         self.image_processor = base_processor.image_processor
+        self.tile_processor = tile_processor
+        self.region_processor = region_processor
         self.image_token: str = base_processor.image_token  # type: ignore[attr-defined]
         self.image_token_id: int = self.tokenizer.convert_tokens_to_ids(self.image_token)
 
@@ -84,7 +73,13 @@ class MustelaProcessor:
 
     def with_template(self, template: Template) -> MustelaProcessor:
         """Return the same processor writing another template."""
-        return MustelaProcessor(self.base_processor, template, self.settings)
+        return MustelaProcessor(
+            self.base_processor,
+            template,
+            self.settings,
+            tile_processor=self.tile_processor,
+            region_processor=self.region_processor,
+        )
 
     def encode(
         self,
@@ -116,7 +111,7 @@ class MustelaProcessor:
             CountMismatchError: pictures or regions and their slots differ in number.
         """
         check_counts(rendered, images)
-        pixels, expansions, transforms = self._encode_images(images)
+        pictures = self._prepare(images)
         prompt = self.template.render(
             rendered.messages,
             image_token=self.image_token,
@@ -131,58 +126,45 @@ class MustelaProcessor:
             region_token=self.settings.region_token or REGION_TOKEN,
         )
         if max_length is not None:
-            encoded = fit_with_regions(encoded, rendered, [len(ids) for ids in expansions], max_length)
+            encoded = fit_with_regions(
+                encoded,
+                rendered,
+                [len(ids) for ids in pictures.expansions],
+                max_length,
+                region_length=self.settings.tokens_per_region,
+            )
             if len(encoded.image_positions) < len(images):
                 images = images[: len(encoded.image_positions)]
-                pixels, expansions, transforms = self._encode_images(images)
+                pictures = self._prepare(images)
         weights = coordinate_digit_weights(encoded, digit_weights) if digit_weights else None
-        sample = expand_images(encoded, expansions, weights)
+        sample = expand_slots(
+            encoded, pictures.expansions, weights, region_length=self.settings.tokens_per_region
+        )
         if generation:
             sample.pop("labels")
         sample["num_images"] = torch.tensor(len(images))
-        sample.update(pixels)
+        sample.update(pictures.inputs)
         if "mm_token_type_ids" in self.base_processor.model_input_names:
             sample["mm_token_type_ids"] = (sample["input_ids"] == self.image_token_id).long()
         regions = rendered.regions[: len(encoded.region_positions)]
         if regions:
             sample["region_points"] = torch.stack(
                 [
-                    self._points(region, images[region.image].size, transforms[region.image], rng)
+                    self._points(region, images[region.image].size, pictures.transforms[region.image], rng)
                     for region in regions
                 ]
             )
             sample["region_image"] = torch.tensor([region.image for region in regions])
         return sample
 
-    def _encode_images(
-        self, images: Sequence[Image.Image]
-    ) -> tuple[dict[str, Tensor], list[list[int]], list[Transform]]:
-        """Return the base's image tensors, what each slot expands to, and each picture's transform."""
-        if not images:
-            return {}, [], []
-        settings = self.settings
-        if settings.image_aspect_ratio is not None and settings.resized_image_wh is not None:
-            transforms = [
-                fit_classic(settings.image_aspect_ratio, image.size, settings.resized_image_wh)
-                for image in images
-            ]
-            fitted = [transform.apply(image) for transform, image in zip(transforms, images, strict=True)]
-            inputs = self.image_processor(fitted, return_tensors="pt")
-        else:
-            inputs = self.image_processor(list(images), return_tensors="pt")
-            transforms = [
-                fit_of_base(self.image_processor, inputs, index, image.size)
-                for index, image in enumerate(images)
-            ]
-        expansions = []
-        for index in range(len(images)):
-            text = self.base_processor.replace_image_token(inputs, index)
-            count = text.count(self.image_token)
-            if count * len(self.image_token) == len(text):
-                expansions.append([self.image_token_id] * count)
-            else:
-                expansions.append(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-        return dict(inputs), expansions, transforms
+    def _prepare(self, images: Sequence[Image.Image]) -> Pictures:
+        return prepare_pictures(
+            images,
+            self.base_processor,
+            self.settings,
+            tile_processor=self.tile_processor,
+            region_processor=self.region_processor,
+        )
 
     def _points(
         self,
@@ -207,6 +189,9 @@ class MustelaProcessor:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.base_processor.save_pretrained(folder / _BASE_FOLDER)
+        for name, processor in ((_TILES, self.tile_processor), (_REGIONS, self.region_processor)):
+            if processor is not None:
+                processor.save_pretrained(folder / name)
         content = {
             "processor_class": type(self).__name__,
             "template": self.template.to_json(),
@@ -229,12 +214,14 @@ class MustelaProcessor:
                 f"{folder} has no mustela processor: looked for {_FILE} and {_BASE_FOLDER}/."
             )
         content = json.loads(file.read_text(encoding="utf-8"))
-        size = content["settings"].pop("resized_image_wh")
-        settings = ProcessorSettings(**content["settings"])
-        if size is not None:
-            settings = replace(settings, resized_image_wh=(int(size[0]), int(size[1])))
         base = load_base_processor(Path(folder) / _BASE_FOLDER, local_files_only=True)
-        return cls(base, Template.from_json(content["template"]), settings)
+        more = {
+            name: AutoImageProcessor.from_pretrained(Path(folder) / place)
+            for name, place in (("tile_processor", _TILES), ("region_processor", _REGIONS))
+            if (Path(folder) / place).is_dir()
+        }
+        settings = ProcessorSettings.from_json(content["settings"])
+        return cls(base, Template.from_json(content["template"]), settings, **more)
 
 
 def load_base_processor(folder: str | Path, **kwargs: Any) -> Any:

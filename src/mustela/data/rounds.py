@@ -28,7 +28,9 @@ class SampleTooLongError(RecordError):
         self.limit = limit
 
 
-def fit_rounds(encoded: EncodedPrompt, image_lengths: Sequence[int], *, max_length: int) -> EncodedPrompt:
+def fit_rounds(
+    encoded: EncodedPrompt, image_lengths: Sequence[int], *, max_length: int, region_length: int = 1
+) -> EncodedPrompt:
     """Return as many whole rounds from the start of a conversation as fit.
 
     Nothing is cut inside a round, so an image or region token is kept with all it belongs to or goes with its
@@ -37,7 +39,8 @@ def fit_rounds(encoded: EncodedPrompt, image_lengths: Sequence[int], *, max_leng
     Args:
         encoded: the whole conversation, one id for each image.
         image_lengths: how many ids each image expands to, in the order of the text.
-        max_length: ids that are allowed after the images are expanded.
+        max_length: ids that are allowed after images and regions are expanded.
+        region_length: how many ids each region expands to.
 
     Raises:
         SampleTooLongError: not even one round fits, or the prompt is for a generation, which ends with the
@@ -52,16 +55,17 @@ def fit_rounds(encoded: EncodedPrompt, image_lengths: Sequence[int], *, max_leng
     ends = [] if encoded.prompt.is_generation else list(encoded.round_ends)
     if whole not in ends:
         ends.append(whole)
-    lengths = [_expanded(encoded.image_positions, image_lengths, end) for end in ends]
+    lengths = [_expanded(encoded, image_lengths, region_length, end) for end in ends]
     fitting = [end for end, length in zip(ends, lengths, strict=True) if length <= max_length]
     if not fitting:
         raise SampleTooLongError(needed=lengths[0], limit=max_length)
     return encoded if fitting[-1] == whole else _cut(encoded, fitting[-1])
 
 
-def _expanded(image_positions: Sequence[int], image_lengths: Sequence[int], end: int) -> int:
-    images = sum(position < end for position in image_positions)
-    return end - images + sum(image_lengths[:images])
+def _expanded(encoded: EncodedPrompt, image_lengths: Sequence[int], region_length: int, end: int) -> int:
+    images = sum(position < end for position in encoded.image_positions)
+    regions = sum(position < end for position in encoded.region_positions)
+    return end - images + sum(image_lengths[:images]) + regions * (region_length - 1)
 
 
 def _cut(encoded: EncodedPrompt, end: int) -> EncodedPrompt:

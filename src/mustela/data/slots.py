@@ -36,26 +36,37 @@ def check_counts(rendered: Rendered, images: Sequence[Image.Image]) -> None:
 
 
 def fit_with_regions(
-    encoded: EncodedPrompt, rendered: Rendered, image_lengths: Sequence[int], max_length: int
+    encoded: EncodedPrompt,
+    rendered: Rendered,
+    image_lengths: Sequence[int],
+    max_length: int,
+    *,
+    region_length: int = 1,
 ) -> EncodedPrompt:
     """Drop whole last rounds; a region whose picture goes with them makes the sample too long."""
-    fitted = fit_rounds(encoded, image_lengths, max_length=max_length)
+    fitted = fit_rounds(encoded, image_lengths, max_length=max_length, region_length=region_length)
     pictures = len(fitted.image_positions)
     if any(region.image >= pictures for region in rendered.regions[: len(fitted.region_positions)]):
         needed = len(encoded.input_ids) - len(image_lengths) + sum(image_lengths)
+        needed += (region_length - 1) * len(encoded.region_positions)
         raise SampleTooLongError(needed=needed, limit=max_length)
     return fitted
 
 
-def expand_images(
-    encoded: EncodedPrompt, expansions: Sequence[Sequence[int]], weights: Sequence[float] | None
+def expand_slots(
+    encoded: EncodedPrompt,
+    expansions: Sequence[Sequence[int]],
+    weights: Sequence[float] | None,
+    *,
+    region_length: int = 1,
 ) -> dict[str, Tensor]:
-    """Put each picture's ids in the place of its slot; what they add is unsupervised."""
+    """Put each picture's ids, and each region's tokens, in the place of its slot; they are unsupervised."""
     ids = np.asarray(encoded.input_ids)
     labels = np.asarray(encoded.labels)
     repeats = np.ones(len(ids), dtype=np.int64)
     places = list(encoded.image_positions)
     repeats[places] = [len(expansion) for expansion in expansions]
+    repeats[list(encoded.region_positions)] = region_length
     expanded = np.repeat(ids, repeats)
     starts = np.cumsum(repeats) - repeats
     for place, expansion in zip(places, expansions, strict=True):

@@ -86,7 +86,7 @@ def answer_window(
         item = prepare(question, processor, pictures[paths], options=options)
         first.setdefault(paths, item.sample)
         # The window keeps pixels of each picture once.
-        sample = {name: value for name, value in item.sample.items() if name != "pixel_values"}
+        sample = {name: value for name, value in item.sample.items() if not name.endswith("pixel_values")}
         asked.append(replace(item, sample=sample))
     features, places = _encode(model, first)
     asked.sort(key=lambda item: (item.question.kind, len(item.sample["input_ids"]), item.question.id))

@@ -20,8 +20,11 @@ def encode_pictures(
     model: MustelaForConditionalGeneration, samples: Sequence[Mapping[str, Tensor]]
 ) -> ImageFeatures:
     """Encode the pictures of samples (from the processor), to be used for many questions."""
-    names = [name for name in model.family.image_inputs if name in samples[0]]
-    inputs = {name: torch.cat([sample[name] for sample in samples]) for name in names}
+    inputs = {
+        name: torch.cat([sample[name] for sample in samples if name in sample])
+        for name in model.image_inputs
+        if any(name in sample for sample in samples)
+    }
     with torch.no_grad():
         return model.encode_images(**_on_device(inputs, model))
 
@@ -43,7 +46,7 @@ def generate_texts(
     """
     batch = collate(samples, pad_token_id=processor.pad_token_id, padding_side="left")
     if image_features is not None:
-        batch = {name: value for name, value in batch.items() if name != "pixel_values"}
+        batch = {name: value for name, value in batch.items() if not name.endswith("pixel_values")}
         generation["image_features"] = image_features
     template = processor.template
     ends = template.stop_token_ids(processor.tokenizer)
@@ -91,6 +94,7 @@ def _until(text: str, stop: Sequence[str]) -> str:
 def _on_device(batch: Mapping[str, Tensor], model: MustelaForConditionalGeneration) -> dict[str, Tensor]:
     """Move a batch to the model; pictures take its dtype, coordinates stay in float32."""
     moved = {name: value.to(model.device) for name, value in batch.items()}
-    if "pixel_values" in moved:
-        moved["pixel_values"] = moved["pixel_values"].to(model.dtype)
-    return moved
+    return {
+        name: value.to(model.dtype) if name.endswith("pixel_values") else value
+        for name, value in moved.items()
+    }

@@ -8,7 +8,8 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from mustela.data.processor import MustelaProcessor
 from mustela.model.adapter_loading import load_adapter
 from mustela.model.adapter_set import AdapterSet
-from mustela.model.classic import ClassicConfig, ClassicForConditionalGeneration
+from mustela.model.classic import ClassicForConditionalGeneration
+from mustela.model.classic_config import ClassicConfig
 from mustela.model.configuration import MustelaConfig
 from mustela.model.families import FAMILIES, Family, ImageFeatures
 from mustela.model.grids import FeatureGrids, sample_grids

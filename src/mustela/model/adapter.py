@@ -30,7 +30,8 @@ TENSORS_FILE = "adapter_model.safetensors"
 _FORMAT = 1
 _NEW_ROWS = "new_rows."
 # Small beside a language model, and not in every base.
-_ALWAYS_HELD = ("projector", "region_encoder")
+_ALWAYS_HELD = ("projector", "region_tower", "region_encoder")
+_TILE_TOWER = "base.model.tile_tower."
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,12 @@ def held_names(model: MustelaForConditionalGeneration, adapter: Adapter) -> list
         full
         for full, parameter in model.named_parameters()
         if not is_lora(full)
-        and (parameter.requires_grad or plain_name(full) in adapter.shapes or part_of(full) in _ALWAYS_HELD)
+        and (
+            parameter.requires_grad
+            or plain_name(full) in adapter.shapes
+            or part_of(full) in _ALWAYS_HELD
+            or full.startswith(_TILE_TOWER)
+        )
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
     PreTrainedConfig,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
     SiglipImageProcessorPil,
 )
@@ -25,7 +27,7 @@ from mustela.data.tokenizer import load_tokenizer
 from mustela.errors import ConfigError
 from mustela.model.assembly import classic_config, classic_processor, picture_marks
 from mustela.model.classic import ClassicForConditionalGeneration
-from mustela.model.composing import assemble, load_parts, make_room
+from mustela.model.composing import assemble, load_parts, load_tower, make_room, normaliser, region_parts
 from mustela.model.modeling import MustelaForConditionalGeneration
 from mustela.model.origin import Origin, origin_of
 from mustela.model.quantisation import Quantisation, loading_options, mark_quantised
@@ -57,8 +59,8 @@ def build_from_nothing(
     """Make a classic composition of random numbers and a tokenizer trained on `texts`.
 
     Args:
-        recipe: `language_model` and `vision_tower`: configurations with their `model_type`;
-            `tokenizer`: `vocab_size`.
+        recipe: `language_model`, `vision_tower` and, where wanted, `tile_tower` and `region_tower`:
+            configurations with their `model_type`; `tokenizer`: `vocab_size`.
         texts: what the tokenizer learns from.
         version: template.
         regions: the region encoder.
@@ -74,11 +76,23 @@ def build_from_nothing(
     )
     text_config = _config_from(recipe["language_model"], vocab_size=len(tokenizer), tokenizer=tokenizer)
     vision_config = _config_from(recipe["vision_tower"])
-    config = classic_config(text_config, vision_config, tokenizer, classic)
+    tile_config = _config_from(recipe["tile_tower"]) if "tile_tower" in recipe else None
+    config = classic_config(text_config, vision_config, tokenizer, classic, tile_config=tile_config)
     base = ClassicForConditionalGeneration(config)
     size = {"height": classic.image_wh[1], "width": classic.image_wh[0]}
     image_processor = SiglipImageProcessorPil(do_resize=False, size=size)
-    return _finish(base, tokenizer, image_processor, version=version, regions=regions, classic=classic)
+    tower = None
+    if "region_tower" in recipe:
+        tower = AutoModel.from_config(_config_from(recipe["region_tower"]))
+    return _finish(
+        base,
+        tokenizer,
+        image_processor,
+        version=version,
+        regions=regions,
+        classic=classic,
+        region_parts=(tower, SiglipImageProcessorPil(do_resize=False)),
+    )
 
 
 def build_classic(
@@ -125,13 +139,23 @@ def build_classic(
         **shared,
     )
     rows = make_room(lm, len(tokenizer))
-    config = classic_config(lm.config, tower.config, tokenizer, classic)
-    base = assemble(config, lm, tower, dtype=dtype)
-    image_processor = AutoImageProcessor.from_pretrained(vision_tower, **shared)
-    image_processor.do_resize = False
-    image_processor.do_center_crop = False
+    tiles, tile_processor = None, None
+    if classic.tile_tower is not None:
+        tiles = load_tower(classic.tile_tower, dtype=dtype, attn_implementation=attn_implementation, **shared)
+        tile_processor = normaliser(classic.tile_tower, **shared)
+    config = classic_config(
+        lm.config, tower.config, tokenizer, classic, tile_config=None if tiles is None else tiles.config
+    )
+    base = assemble(config, lm, tower, tiles=tiles, dtype=dtype)
     model, processor = _finish(
-        base, tokenizer, image_processor, version=version, regions=regions, classic=classic
+        base,
+        tokenizer,
+        normaliser(vision_tower, **shared),
+        version=version,
+        regions=regions,
+        classic=classic,
+        tile_processor=tile_processor,
+        region_parts=region_parts(regions, dtype=dtype, attn_implementation=attn_implementation, **shared),
     )
     if quantisation is not None:
         mark_quantised(model, lm)
@@ -229,7 +253,10 @@ def build_on_base(
         **loading_options(quantisation, device=device),
     )
     rows = make_room(base, len(tokenizer))
-    model = wrap(base, tokenizer, regions)
+    tower, region_processor = region_parts(
+        regions, dtype=dtype, attn_implementation=attn_implementation, cache_dir=cache_dir
+    )
+    model = wrap(base, tokenizer, regions, tower=tower)
     if quantisation is not None:
         mark_quantised(model, base)
         model.to(device)  # type: ignore[arg-type]
@@ -237,6 +264,7 @@ def build_on_base(
     settings = ProcessorSettings(
         region_token=REGION_TOKEN if regions.encoder != "none" else None,
         region_points=regions.points,
+        tokens_per_region=regions.tokens,
         sampling_geometry=regions.geometry,
     )
     template = get_template(
@@ -245,7 +273,10 @@ def build_on_base(
         image_token=base_processor.image_token,
         chat_template=base_processor.chat_template if version == "auto" else None,
     )
-    return model, MustelaProcessor(base_processor, template, settings)
+    size = model.config.region_tower_wh
+    if size is not None:
+        settings = replace(settings, region_image_wh=(size[0], size[1]))
+    return model, MustelaProcessor(base_processor, template, settings, region_processor=region_processor)
 
 
 def _config_from(
@@ -279,8 +310,20 @@ def _finish(
     version: str,
     regions: RegionSettings,
     classic: ClassicSettings,
+    tile_processor: Any = None,
+    region_parts: tuple[PreTrainedModel | None, Any] = (None, None),
 ) -> tuple[MustelaForConditionalGeneration, MustelaProcessor]:
+    tower, region_processor = region_parts
+    model = wrap(base, tokenizer, regions, tower=tower)
     processor = classic_processor(
-        base.config, tokenizer, image_processor, version=version, regions=regions, classic=classic
+        base.config,
+        tokenizer,
+        image_processor,
+        version=version,
+        regions=regions,
+        classic=classic,
+        tile_processor=tile_processor,
+        region_processor=region_processor,
+        region_wh=model.config.region_tower_wh,
     )
-    return wrap(base, tokenizer, regions), processor
+    return model, processor

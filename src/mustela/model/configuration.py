@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Literal
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-RegionEncoderName = Literal["geo", "mean", "roi", "none"]
+RegionEncoderName = Literal["geo", "mean", "roi", "mask_embed", "none"]
+RegionTowerJoin = Literal["concat", "sum", "only"]
 SamplingGeometry = Literal["aligned", "original"]
 
 
@@ -18,7 +19,8 @@ class MustelaConfig(PreTrainedConfig):
         base_config: configuration of the base, any image-text-to-text model of transformers or
             `mustela.model.ClassicConfig`.
         region_encoder: `geo` (spatial-aware visual sampler, Ferret section 3.2), `mean` (average of projected
-            features), `roi` (a grid over the region's box) or `none` (coordinates in the text only).
+            features), `roi` (a grid over the region's box), `mask_embed` (`roi` on features that the region's
+            mask was embedded into) or `none` (coordinates in the text only).
         region_token_id: id of `<region_fea>`; None exactly if `region_encoder` is `none`.
         sampler_pooler_mode: how `geo` pools neighbours, `max` or `mean`.
         sampling_geometry: `aligned` reads features where the region is; `original` reads them as Ferret's
@@ -26,11 +28,18 @@ class MustelaConfig(PreTrainedConfig):
         region_points: points drawn in a region.
         region_sub_points: points kept by each stage of `geo`.
         region_neighbors: neighbours pooled for each kept point.
+        tokens_per_region: region tokens that stand for one region; a square for `roi` and `mask_embed`.
+        region_tower_config: a second vision encoder that regions are read from; None: only the base's is.
+        region_tower_wh: the picture that it takes.
+        region_tower_layer: its hidden state that is read.
+        region_tower_join: `concat` joins its features with the base's, `sum` projects and adds them, `only`
+            leaves the base's out.
     """
 
     model_type = "mustela"
     sub_configs_defaults: ClassVar[dict[str, Any]] = {
-        "base_config": SubConfigSpec(config_class=AutoConfig, model_type="llava")
+        "base_config": SubConfigSpec(config_class=AutoConfig, model_type="llava"),
+        "region_tower_config": SubConfigSpec(config_class=AutoConfig, model_type="dinov2", optional=True),
     }
 
     base_config: dict[str, Any] | PreTrainedConfig | None = None
@@ -41,6 +50,11 @@ class MustelaConfig(PreTrainedConfig):
     region_points: int = 512
     region_sub_points: list[int] | tuple[int, ...] = (128, 32)
     region_neighbors: int = 24
+    tokens_per_region: int = 1
+    region_tower_config: dict[str, Any] | PreTrainedConfig | None = None
+    region_tower_wh: list[int] | tuple[int, ...] | None = None
+    region_tower_layer: int = -1
+    region_tower_join: RegionTowerJoin = "concat"
     tie_word_embeddings: bool = False
 
     def get_text_config(self, *args: Any, **kwargs: Any) -> PreTrainedConfig:

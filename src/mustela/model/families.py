@@ -14,7 +14,8 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from mustela.errors import ConfigError, CountMismatchError
-from mustela.model.classic import ClassicConfig, ClassicModel
+from mustela.model.classic import ClassicModel
+from mustela.model.classic_config import ClassicConfig
 from mustela.model.grids import FeatureGrids
 
 
@@ -29,6 +30,7 @@ class Family:
         grids: the grids, from the base's inner model, its vision outputs and the image inputs.
         blank: the image inputs of a small black picture, from the base's configuration.
         tested: what the tests cover.
+        optional_inputs: further arguments of `get_image_features`, that not every model or batch has.
     """
 
     image_inputs: tuple[str, ...]
@@ -37,11 +39,12 @@ class Family:
     grids: Callable[[Any, Any, Mapping[str, Tensor]], FeatureGrids]
     blank: Callable[[Any], dict[str, Tensor]]
     tested: str
+    optional_inputs: tuple[str, ...] = ()
 
 
-def _classic_grids(model: ClassicModel, outputs: Any, inputs: Mapping[str, Tensor]) -> FeatureGrids:
-    patches = model.select_features(outputs.hidden_states, prefix=False)
-    return FeatureGrids.from_batch(patches.unflatten(1, model.grid_hw(inputs["pixel_values"])))
+def _classic_grids(_model: ClassicModel, outputs: Any, _inputs: Mapping[str, Tensor]) -> FeatureGrids:
+    grids: FeatureGrids = outputs["region_grids"]
+    return grids
 
 
 def _qwen3_vl_grids(model: Any, outputs: Any, inputs: Mapping[str, Tensor]) -> FeatureGrids:
@@ -59,7 +62,16 @@ def _qwen3_vl_grids(model: Any, outputs: Any, inputs: Mapping[str, Tensor]) -> F
 
 def _classic_blank(config: ClassicConfig) -> dict[str, Tensor]:
     vision: Any = config.vision_config
-    return {"pixel_values": torch.zeros(1, vision.num_channels, vision.image_size, vision.image_size)}
+    picture = torch.zeros(1, vision.num_channels, vision.image_size, vision.image_size)
+    if config.tile_order is None:
+        return {"pixel_values": picture}
+    side = int(vision.image_size)
+    return {
+        "pixel_values": picture,
+        "tile_pixel_values": picture.expand(2, -1, -1, -1),
+        "image_tiles": torch.tensor([[1, 2]]),
+        "image_content": torch.tensor([[0, 0, 2 * side, side]]),
+    }
 
 
 def _qwen3_vl_blank(config: Any) -> dict[str, Tensor]:
@@ -75,8 +87,9 @@ def _qwen3_vl_blank(config: Any) -> dict[str, Tensor]:
 FAMILIES: dict[str, Family] = {
     "mustela_classic": Family(
         image_inputs=("pixel_values",),
+        optional_inputs=("image_tiles", "image_content", "tile_pixel_values"),
         position_inputs=(),
-        channels=lambda config: config.layer_width,
+        channels=lambda config: config.region_width,
         grids=_classic_grids,
         blank=_classic_blank,
         tested="CLIP, SigLIP and DINOv2 towers with Llama, Qwen3 and Gemma language models",
@@ -132,8 +145,7 @@ class ImageFeatures:
         if deepstack is not None:
             outputs["deepstack_features"] = [[layer[i] for i in index] for layer in deepstack]
         chosen = torch.tensor(index, device=self.grids.start.device, dtype=torch.long)
-        grids = FeatureGrids(self.grids.table, self.grids.start[chosen], self.grids.size_hw[chosen])
-        return ImageFeatures(outputs, grids)
+        return ImageFeatures(outputs, self.grids.select(chosen))
 
 
 def encode_images(base: PreTrainedModel, inputs: Mapping[str, Tensor]) -> ImageFeatures:
@@ -148,6 +160,7 @@ def encode_images(base: PreTrainedModel, inputs: Mapping[str, Tensor]) -> ImageF
     """
     family = family_of(base.config)
     given = {name: inputs[name] for name in family.image_inputs}
+    given |= {name: inputs[name] for name in family.optional_inputs if name in inputs}
     outputs = base.model.get_image_features(**given, return_dict=True)
     return ImageFeatures(outputs, family.grids(base.model, outputs, given))
 

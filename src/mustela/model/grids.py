@@ -22,11 +22,14 @@ class FeatureGrids:
         table: `(S, C)` cells in row-major order, one image after the other.
         start: `(N,)` row of the table where an image begins.
         size_hw: `(N, 2)` rows and columns of each grid.
+        window: `(N, 4)` float32: left, top, right and bottom, in 0..1 of the encoded picture, of what each
+            grid covers; None: all of it. It may reach beyond the encoded picture.
     """
 
     table: Tensor
     start: Tensor
     size_hw: Tensor
+    window: Tensor | None = None
 
     @classmethod
     def from_list(cls, grids_HWC: Sequence[Tensor]) -> FeatureGrids:
@@ -53,7 +56,31 @@ class FeatureGrids:
 
     def with_table(self, table_SC: Tensor) -> FeatureGrids:
         """Return the same grids with other features, for example projected ones."""
-        return FeatureGrids(table_SC, self.start, self.size_hw)
+        return FeatureGrids(table_SC, self.start, self.size_hw, self.window)
+
+    def select(self, index: Tensor) -> FeatureGrids:
+        """Return the grids of the images at `index (M,)`, in that order, with repeats."""
+        window = None if self.window is None else self.window[index]
+        return FeatureGrids(self.table, self.start[index], self.size_hw[index], window)
+
+    def places(self, points_RP2: Tensor, image_R: Tensor) -> Tensor:
+        """Carry points `(R, P, 2)` in 0..1 of the encoded picture to 0..1 of what the grid covers."""
+        if self.window is None:
+            return points_RP2
+        low_R12, high_R12 = self.window[image_R].to(points_RP2.dtype)[:, None].split(2, dim=-1)
+        return (points_RP2 - low_R12) / (high_R12 - low_R12)
+
+    def centres(self, image: int) -> Tensor:
+        """Return the centres of an image's cells, row-major, in 0..1 of the encoded picture: `(H * W, 2)`."""
+        height, width = (int(side) for side in self.size_hw[image])
+        device = self.table.device
+        x = (torch.arange(width, device=device) + 0.5) / width
+        y = (torch.arange(height, device=device) + 0.5) / height
+        centres = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).view(-1, 2)
+        if self.window is None:
+            return centres
+        low, high = self.window[image].float().split(2)
+        return low + centres * (high - low)
 
 
 def sample_grids(
@@ -74,14 +101,15 @@ def sample_grids(
     Returns:
         `(R, P, C)` in the dtype of the grids.
     """
+    points_RP2 = grids.places(points_RP2, image_R)
     size_R12 = grids.size_hw[image_R].to(points_RP2.dtype)[:, None]
     row_limit, column_limit = size_R12[..., 0] - 1, size_R12[..., 1] - 1
     if geometry == "aligned":
         column_RP = (points_RP2[..., 0] * size_R12[..., 1] - 0.5).clamp(min=0).minimum(column_limit)
         row_RP = (points_RP2[..., 1] * size_R12[..., 0] - 0.5).clamp(min=0).minimum(row_limit)
     else:
-        column_RP = points_RP2[..., 1] * column_limit
-        row_RP = points_RP2[..., 0] * row_limit
+        column_RP = points_RP2[..., 1].clamp(0, 1) * column_limit
+        row_RP = points_RP2[..., 0].clamp(0, 1) * row_limit
     left_RP, top_RP = column_RP.floor(), row_RP.floor()
     right_weight, bottom_weight = column_RP - left_RP, row_RP - top_RP
     right_RP, bottom_RP = (left_RP + 1).minimum(column_limit), (top_RP + 1).minimum(row_limit)
@@ -97,3 +125,26 @@ def sample_grids(
         + corner(bottom_RP, left_RP, bottom_weight * (1 - right_weight))
         + corner(bottom_RP, right_RP, bottom_weight * right_weight)
     )
+
+
+def resample(grids: FeatureGrids, onto: FeatureGrids) -> FeatureGrids:
+    """Read grids at the centres of the cells of others of the same images, bilinearly.
+
+    Args:
+        grids: N images.
+        onto: N images; their features aren't read.
+
+    Returns:
+        The features of `grids` in cells that lie as those of `onto`.
+    """
+    read = [
+        sample_grids(
+            grids,
+            onto.centres(image)[None],
+            torch.tensor([image], device=grids.table.device),
+            geometry="aligned",
+        )[0]
+        for image in range(len(onto.start))
+    ]
+    cells = onto.size_hw.prod(-1)
+    return FeatureGrids(torch.cat(read), cells.cumsum(0) - cells, onto.size_hw, onto.window)

@@ -18,13 +18,14 @@ from torch.nn import functional
 from mustela.errors import CountMismatchError
 
 
-def region_rows(input_ids: Tensor, token_id: int | None, count: int) -> Tensor:
+def region_rows(input_ids: Tensor, token_id: int | None, count: int, *, tokens: int = 1) -> Tensor:
     """Number the region tokens of a batch in order of the text.
 
     Args:
         input_ids: `(B, T)`.
         token_id: id of the region token; None where the model has none.
-        count: number of region features given.
+        count: number of regions given.
+        tokens: region tokens that stand for one region.
 
     Returns:
         `(B, T)` index of the region feature at each region token, -1 elsewhere.
@@ -35,11 +36,12 @@ def region_rows(input_ids: Tensor, token_id: int | None, count: int) -> Tensor:
     is_region = (
         (input_ids == token_id) if token_id is not None else torch.zeros_like(input_ids, dtype=torch.bool)
     )
-    tokens = int(is_region.sum())
-    if tokens != count:
+    found = int(is_region.sum())
+    if found != count * tokens:
+        needs = "one region" if tokens == 1 else f"a region, and each region {tokens} of them"
         raise CountMismatchError(
-            f"The batch has {tokens} region tokens but {count} regions."
-            " Each <region_fea> in the text needs one region."
+            f"The batch has {found} region tokens but {count} regions."
+            f" Each <region_fea> in the text needs {needs}."
         )
     numbers = is_region.flatten().cumsum(0).view_as(input_ids) - 1
     return torch.where(is_region, numbers, -1)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
-from transformers import AutoModelForImageTextToText, GenerationMixin, PreTrainedModel
+from transformers import AutoModelForImageTextToText, GenerationMixin, PreTrainedModel, initialization
 from transformers.utils.generic import ModelOutput
 
 from mustela.constants import IGNORE_INDEX
@@ -24,6 +24,8 @@ from mustela.model.injection import head_only_at, region_embeddings, region_rows
 from mustela.model.loss import supervised_loss
 from mustela.model.parts import part_of
 from mustela.model.region_encoders import RegionEncoder, build_region_encoder
+from mustela.model.region_encoders.mask import ZeroConvolution
+from mustela.model.region_tower import join_grids, make_region_join, make_region_tower, region_channels
 
 if TYPE_CHECKING:
     from mustela.model.adapter import Adapter
@@ -74,15 +76,24 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self.adapter: Adapter | None = None
         self.family = family_of(config.base_config)  # type: ignore[arg-type]
         self.base = AutoModelForImageTextToText.from_config(config.base_config)
+        base_channels = self.family.channels(config.base_config)
+        self.region_tower = make_region_tower(config)
+        self.region_join = make_region_join(config, base_channels)
         self.region_encoder: RegionEncoder | None = build_region_encoder(
             config,
-            channels=self.family.channels(config.base_config),
+            channels=region_channels(config, base_channels),
             hidden_size=config.get_text_config().hidden_size,
         )
         self.post_init()
         # The bases' lists name modules that this one may not have; engines that shard want all of a list.
         present = {type(module).__name__ for module in self.modules()}
         self._no_split_modules = sorted(present & set(self._no_split_modules or ()))
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, ZeroConvolution):
+            initialization.zeros_(module.weight)
+            return
+        super()._init_weights(module)
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -135,13 +146,29 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """Set the base's language-model head."""
         self.base.set_output_embeddings(value)
 
+    @property
+    def image_inputs(self) -> tuple[str, ...]:
+        """Names of the image tensors that `encode_images` takes; a batch may lack some."""
+        own = () if self.region_tower is None else ("region_pixel_values", "region_window")
+        return (*self.family.image_inputs, *self.family.optional_inputs, *own)
+
     def encode_images(self, **inputs: Tensor) -> ImageFeatures:
         """Run the vision part once; hand the result to `forward` or `generate` as `image_features`.
 
         Args:
             inputs: the image tensors that the processor made (`pixel_values` and, by base, others).
         """
-        return encode_images(self.base, inputs)
+        features = encode_images(self.base, inputs)
+        if self.region_tower is None:
+            return features
+        grids = join_grids(
+            features.grids,
+            self.region_tower(inputs["region_pixel_values"]),
+            inputs["region_window"],
+            join=self.region_join,
+            only=self.config.region_tower_join == "only",
+        )
+        return ImageFeatures(features.outputs, grids)
 
     def encode_regions(
         self, images: ImageFeatures | None, points_RP2: Tensor | None, image_R: Tensor | None
@@ -154,7 +181,8 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             image_R: `(R,)` index of each region's picture.
 
         Returns:
-            `(R, D)`, with R = 0 too, so that the encoder is always part of the graph.
+            `(R * tokens_per_region, D)`, one row a region token, in order; with R = 0 too, so that the
+            encoder is always part of the graph.
 
         Raises:
             CountMismatchError: a region's picture doesn't exist, or the two counts of regions differ.
@@ -174,7 +202,8 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             return torch.zeros(0, self.config.get_text_config().hidden_size, device=self.device)
         if images is None:
             parameter = next(self.region_encoder.parameters())
-            grids = FeatureGrids.empty(self.family.channels(self.config.base_config), parameter)
+            channels = region_channels(self.config, self.family.channels(self.config.base_config))
+            grids = FeatureGrids.empty(channels, parameter)
         else:
             grids = images.grids
         if points_RP2 is None or image_R is None:
@@ -190,7 +219,7 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         features: ImageFeatures | None = inputs.pop("image_features", None)
         if features is None and inputs.get("pixel_values") is not None:
             features = self.encode_images(**inputs)
-        for name in self.family.image_inputs:
+        for name in self.image_inputs:
             if name not in self.family.position_inputs:
                 inputs.pop(name, None)
         if features is not None:
@@ -198,7 +227,9 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         check_image_tokens(input_ids, self.config.base_config.image_token_id, features)  # type: ignore[union-attr]
         region_features = self.encode_regions(features, points, image)
         count = 0 if points is None else points.shape[0]
-        rows = region_rows(input_ids, self.config.region_token_id, count)
+        rows = region_rows(
+            input_ids, self.config.region_token_id, count, tokens=self.config.tokens_per_region
+        )
         return rows, region_features, inputs
 
     def _waits_for_pictures(self) -> bool:
@@ -212,7 +243,7 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         return self.training and any(
             parameter.requires_grad
             for name, parameter in self.named_parameters()
-            if part_of(name) in ("vision_tower", "projector")
+            if part_of(name) in ("vision_tower", "projector", "region_tower")
         )
 
     def blank_picture(self) -> Tensor:
@@ -225,6 +256,10 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             name: tensor.to(self.device)
             for name, tensor in self.family.blank(self.config.base_config).items()
         }
+        if self.config.region_tower_wh is not None:
+            width, height = self.config.region_tower_wh
+            inputs["region_pixel_values"] = torch.zeros(1, 3, height, width, device=self.device)
+            inputs["region_window"] = torch.tensor([[0.0, 0.0, 1.0, 1.0]], device=self.device)
         features = self.encode_images(**inputs)
         deepstack = features.outputs.get("deepstack_features") or ()
         outputs = [*features.outputs.pooler_output, *(picture for layer in deepstack for picture in layer)]

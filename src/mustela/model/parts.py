@@ -6,18 +6,23 @@ from typing import Literal
 
 from torch import nn
 
-Part = Literal["vision_tower", "projector", "region_encoder", "language_model"]
-PARTS: tuple[Part, ...] = ("vision_tower", "projector", "region_encoder", "language_model")
+Part = Literal["vision_tower", "projector", "region_tower", "region_encoder", "language_model"]
+PARTS: tuple[Part, ...] = ("vision_tower", "projector", "region_tower", "region_encoder", "language_model")
 
 # First match wins; names as transformers' models use them, behind "base.model.".
 _MARKS: tuple[tuple[str, Part], ...] = (
     ("region_encoder.", "region_encoder"),
+    ("region_join.", "region_encoder"),
+    ("region_tower.", "region_tower"),
     ("multi_modal_projector.", "projector"),
     ("place.", "projector"),
     ("token_norm.", "projector"),
+    ("newline.", "projector"),
+    ("tile_projector.", "projector"),
     ("visual.merger.", "projector"),
     ("visual.deepstack_merger_list.", "projector"),
     ("vision_tower.", "vision_tower"),
+    ("tile_tower.", "vision_tower"),
     ("visual.", "vision_tower"),
 )
 

@@ -16,6 +16,7 @@ from mustela.model.modeling import MustelaForConditionalGeneration
 # Modules that keep their numbers, under the names that transformers' models and ours have for them.
 UNQUANTISED = (
     "lm_head", "region_encoder", "multi_modal_projector", "vision_tower", "vision_model", "visual",
+    "tile_tower", "tile_projector", "newline", "region_tower", "region_join",
 )  # fmt: skip
 
 

@@ -16,7 +16,8 @@ from mustela.regions.styles import (
     write_coordinates,
 )
 from mustela.regions.text import Clamp, dequantise, format_box, format_point, quantise
-from mustela.regions.transform import CenterCrop, Identity, Pad, Stretch, Transform
+from mustela.regions.tiles import Tiled, Transform, choose_grid
+from mustela.regions.transform import CenterCrop, Identity, Pad, Size, Stretch
 from mustela.regions.types import Box, Point, Polygon, Region, Scribble
 
 __all__ = [
@@ -37,10 +38,13 @@ __all__ = [
     "Rejected",
     "Scale",
     "Scribble",
+    "Size",
     "Stretch",
+    "Tiled",
     "Transform",
     "box_area",
     "box_iou",
+    "choose_grid",
     "dequantise",
     "draw_regions",
     "find_regions",

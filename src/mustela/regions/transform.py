@@ -27,7 +27,7 @@ GREY = (127, 127, 127)
 
 
 @dataclass(frozen=True)
-class _Fit:
+class Fit:
     """What all transforms share: `encoded = source * scale + shift`, axis by axis."""
 
     source_wh: Size
@@ -103,7 +103,7 @@ class _Fit:
 
 
 @dataclass(frozen=True)
-class Identity(_Fit):
+class Identity(Fit):
     """The picture as it is."""
 
     def __post_init__(self) -> None:
@@ -112,7 +112,7 @@ class Identity(_Fit):
 
 
 @dataclass(frozen=True)
-class Stretch(_Fit):
+class Stretch(Fit):
     """Resize to `target_wh` without keeping the aspect ratio (`square_nocrop`), bicubic."""
 
     target_wh: Size
@@ -135,11 +135,11 @@ class Stretch(_Fit):
     def apply(self, image: Image.Image) -> Image.Image:
         """Return the encoded picture of a picture of `source_wh`; another size is a `RegionError`."""
         self._check_source(image.size)
-        return _resize(image, self.target_wh)
+        return resize(image, self.target_wh)
 
 
 @dataclass(frozen=True)
-class Pad(_Fit):
+class Pad(Fit):
     """Put the picture in the middle of the smallest canvas of the target's aspect ratio, then resize that.
 
     Without `target_wh` the canvas is the smallest square and isn't resized. `fill` colours the margins;
@@ -187,11 +187,11 @@ class Pad(_Fit):
         self._check_source(image.size)
         canvas = Image.new("RGB", self.canvas_wh, self.fill)
         canvas.paste(image, self.margin_xy)
-        return _resize(canvas, self.encoded_wh)
+        return resize(canvas, self.encoded_wh)
 
 
 @dataclass(frozen=True)
-class CenterCrop(_Fit):
+class CenterCrop(Fit):
     """Resize so that the shorter side has `shortest_edge` pixels, then cut `crop_wh` out of the middle.
 
     The longer side is rounded down, as CLIP's preprocessing does. `shortest_edge=None` cuts without resizing.
@@ -242,14 +242,12 @@ class CenterCrop(_Fit):
         """Return the encoded picture of a picture of `source_wh`; another size is a `RegionError`."""
         self._check_source(image.size)
         canvas = Image.new("RGB", self.crop_wh, self.fill)
-        canvas.paste(_resize(image, self.resized_wh), (-self.offset_xy[0], -self.offset_xy[1]))
+        canvas.paste(resize(image, self.resized_wh), (-self.offset_xy[0], -self.offset_xy[1]))
         return canvas
 
 
-Transform: TypeAlias = Identity | Stretch | Pad | CenterCrop
-
-
-def _resize(image: Image.Image, size_wh: Size) -> Image.Image:
+def resize(image: Image.Image, size_wh: Size) -> Image.Image:
+    """Resize, bicubic; a picture of that size is copied."""
     return image.copy() if image.size == size_wh else image.resize(size_wh, Image.Resampling.BICUBIC)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from mustela.config import ModelArguments
+from mustela.config import DataArguments, ModelArguments
 from mustela.config.training import StageArguments, TrainingArguments
 from mustela.data.processor import MustelaProcessor
 from mustela.data.templates import get_template
@@ -52,19 +52,27 @@ def region_settings(arguments: ModelArguments) -> RegionSettings:
         points=arguments.region_points,
         sub_points=tuple(arguments.region_sub_points),
         neighbors=arguments.region_neighbors,
+        tokens=arguments.tokens_per_region,
+        tower=arguments.region_tower,
+        tower_size=arguments.region_tower_size,
+        tower_layer=arguments.region_tower_layer,
+        tower_join=arguments.region_tower_join,
     )
 
 
-def classic_settings(
-    arguments: ModelArguments, *, image_wh: tuple[int, int], image_aspect_ratio: str
-) -> ClassicSettings:
+def classic_settings(arguments: ModelArguments, data: DataArguments) -> ClassicSettings:
     """Collect the settings of the classic composition."""
     return ClassicSettings(
-        image_wh=image_wh,
+        image_wh=(data.resized_image_w, data.resized_image_h),
         select_layer=arguments.mm_vision_select_layer,
         select_feature=arguments.mm_vision_select_feature,
         projector_type=arguments.mm_projector_type,
-        image_aspect_ratio=image_aspect_ratio,
+        image_aspect_ratio=data.image_aspect_ratio,
+        image_grids=data.image_grid_pinpoints or ClassicSettings.image_grids,
+        max_tokens=data.image_max_tokens,
+        tile_order=arguments.mm_patch_merge_type,
+        region_map=arguments.region_map,
+        tile_tower=arguments.tile_tower,
         use_im_start_end=arguments.mm_use_im_start_end,
         use_im_patch_token=arguments.mm_use_im_patch_token,
     )

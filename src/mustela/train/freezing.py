@@ -16,6 +16,7 @@ from mustela.model.lora import is_lora
 VISION_TOWER = "vision_tower"
 PROJECTOR = "projector"
 REGION_ENCODER = "region_encoder"
+REGION_TOWER = "region_tower"
 
 # The parameters' names of each part of a model, as `mustela.model.parts` gives them.
 Parts = Mapping[str, Sequence[str]]
@@ -29,6 +30,7 @@ class Freezing:
     projector: bool
     region_encoder: bool
     language_model: bool
+    region_tower: bool = False
 
     def learns(self, part: str) -> bool:
         """Say whether a part of the model learns."""
@@ -36,6 +38,7 @@ class Freezing:
             VISION_TOWER: self.vision_tower,
             PROJECTOR: self.projector,
             REGION_ENCODER: self.region_encoder,
+            REGION_TOWER: self.region_tower,
         }
         return special.get(part, self.language_model)
 
@@ -44,7 +47,8 @@ def plan_freezing(arguments: ModelArguments, *, freeze_mm_mlp_adapter: bool, lor
     """Work out what learns from the flags.
 
     `tune_mm_mlp_adapter` leaves the projector and the region encoder; `freeze_backbone` freezes the language
-    model; the vision tower is frozen unless `freeze_vision_tower` is off. The region encoder always learns,
+    model; the vision tower is frozen unless `freeze_vision_tower` is off, and the region tower unless
+    `freeze_region_tower` is. The region encoder always learns,
     unless `freeze_region_encoder`. With `lora`, the language model has adapters that learn instead of it.
 
     Raises:
@@ -60,6 +64,7 @@ def plan_freezing(arguments: ModelArguments, *, freeze_mm_mlp_adapter: bool, lor
         projector=not freeze_mm_mlp_adapter,
         region_encoder=not arguments.freeze_region_encoder,
         language_model=not arguments.freeze_backbone and not only_adapter and not lora,
+        region_tower=not arguments.freeze_region_tower and not only_adapter,
     )
     if not lora and not any((plan.vision_tower, plan.projector, plan.region_encoder, plan.language_model)):
         raise ConfigError(
@@ -88,11 +93,17 @@ def apply_freezing(model: nn.Module, plan: Freezing, *, parts: Parts) -> None:
 
 
 def freeze_unread(model: MustelaForConditionalGeneration, *, parts: Parts) -> None:
-    """Freeze weights of the vision tower that no picture's features hang on, such as its last layers'.
+    """Freeze weights of the vision and the region tower that no picture's features hang on.
 
-    They would never get a gradient, for which distributed engines wait.
+    Those of last layers that aren't read, for example. They would never get a gradient, for which
+    distributed engines wait.
     """
-    tower = [name for name in parts.get(VISION_TOWER, ()) if model.get_parameter(name).requires_grad]
+    tower = [
+        name
+        for part in (VISION_TOWER, REGION_TOWER)
+        for name in parts.get(part, ())
+        if model.get_parameter(name).requires_grad
+    ]
     if not tower:
         return
     model.blank_picture().backward()

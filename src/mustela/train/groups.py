@@ -8,13 +8,14 @@ from typing import Any
 from torch import nn
 
 from mustela.config.training import TrainingArguments
-from mustela.train.freezing import PROJECTOR, REGION_ENCODER, VISION_TOWER, Parts
+from mustela.train.freezing import PROJECTOR, REGION_ENCODER, REGION_TOWER, VISION_TOWER, Parts
 
 
 def part_rates(arguments: TrainingArguments) -> dict[str, float]:
     """Return the learning rates that differ from `learning_rate`, by part."""
     rates = {
         VISION_TOWER: arguments.vision_tower_lr,
+        REGION_TOWER: arguments.vision_tower_lr,
         PROJECTOR: arguments.mm_projector_lr,
         REGION_ENCODER: arguments.region_encoder_lr,
     }

@@ -13,6 +13,7 @@ from transformers.training_args import OptimizerNames
 
 from mustela.config import DataArguments, ModelArguments
 from mustela.config.training import StageArguments, TrainingArguments
+from mustela.data.tiling import parse_grids
 from mustela.errors import CheckpointError, ConfigError, MissingExtraError, RecordError, require
 from mustela.model.adapter import ADAPTER_FILE, is_adapter
 from mustela.model.origin import looks_local
@@ -24,8 +25,8 @@ from mustela.train.stand_in import StandIn
 
 # Settings of the model that belong to a stage and not to the model as it is built.
 _MAY_DIFFER = (
-    "freeze_backbone", "freeze_region_encoder", "freeze_vision_tower", "no_coor", "pretrain_mm_mlp_adapter",
-    "save_vision_tower", "tune_mm_mlp_adapter",
+    "freeze_backbone", "freeze_region_encoder", "freeze_region_tower", "freeze_vision_tower", "no_coor",
+    "pretrain_mm_mlp_adapter", "save_vision_tower", "tune_mm_mlp_adapter",
 )  # fmt: skip
 # The end of a back-end's name, and what it is imported from.
 _ATTENTION_PACKAGES = {"flash_attention_2": "flash_attn", "flash_attention_3": "flash_attn_interface"}
@@ -124,10 +125,19 @@ def _same_number(some: Sequence[object], files: Sequence[object], name: str, fil
         )
 
 
+def check_tiles(data: DataArguments) -> None:
+    """Make sure that the grids of tiles can be read and are used."""
+    if data.image_aspect_ratio != "anyres":
+        for name in ("image_grid_pinpoints", "image_max_tokens"):
+            if asdict(data)[name] is not None:
+                raise ConfigError(f"{name} is for tiles: set image_aspect_ratio: anyres, or leave it out.")
+    elif data.image_grid_pinpoints is not None:
+        parse_grids(data.image_grid_pinpoints, (data.resized_image_w, data.resized_image_h))
+
+
 def check_training(training: TrainingArguments, *, data: DataArguments) -> None:
     """Make sure that the training asked for exists and its packages are installed."""
-    if data.image_grid_pinpoints is not None:
-        raise ConfigError("image_grid_pinpoints: tiled pictures are not supported yet. Leave it out.")
+    check_tiles(data)
     if training.eval_strategy != "no" and not data.eval_data_path:
         raise ConfigError("--eval_strategy needs held-out records: give --eval_data_path FILE.")
     if training.remove_unused_columns:

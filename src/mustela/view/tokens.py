@@ -108,7 +108,8 @@ def _tokens(ids: list[int], labels: list[int], processor: MustelaProcessor) -> l
         for _, _, text in members:
             is_region = number == region_id
             kind: Kind = "region" if is_region else "label" if supervised else "prompt"
-            tokens.append(ShownToken(_readable(text), number, kind, regions if is_region else -1))
+            region = regions // processor.settings.tokens_per_region if is_region else -1
+            tokens.append(ShownToken(_readable(text), number, kind, region))
             regions += is_region
     return tokens
 

@@ -101,6 +101,7 @@ class GeoSampler(nn.Module):
         sub_points: points kept by each stage.
         neighbors: k.
         pooling: `max` or `mean`.
+        tokens: region tokens; each reads the last stage's points with weights of its own.
         geometry: see `mustela.model.grids.sample_grids`.
     """
 
@@ -112,18 +113,20 @@ class GeoSampler(nn.Module):
         sub_points: tuple[int, ...] = (128, 32),
         neighbors: int = 24,
         pooling: Literal["max", "mean"] = "max",
+        tokens: int = 1,
         geometry: SamplingGeometry = "aligned",
     ) -> None:
         super().__init__()
         self.sub_points = sub_points
         self.neighbors = neighbors
+        self.tokens = tokens
         self.geometry: SamplingGeometry = geometry
         self.stages = nn.ModuleList(GeoStage(channels, pooling=pooling) for _ in sub_points)
-        self.flatten = nn.Linear(sub_points[-1] * channels, channels)
+        self.flatten = nn.Linear(sub_points[-1] * channels, tokens * channels)
         self.output = nn.Linear(channels, hidden_size)
 
     def forward(self, grids: FeatureGrids, points_RP2: Tensor, image_R: Tensor) -> Tensor:
-        """Return `(R, D)` for points `(R, P, 2)` in 0..1 and image indices `(R,)`."""
+        """Return `(R * tokens, D)` for points `(R, P, 2)` in 0..1 and image indices `(R,)`."""
         points_RP2 = points_RP2.float()
         features_RPC: Tensor | None = None
         for module, count in zip(self.stages, self.sub_points, strict=True):
@@ -147,4 +150,4 @@ class GeoSampler(nn.Module):
             features_RPC = stage.pool(neighbor_RPC, anchor_RnC, nearest_Rnk)
             points_RP2 = anchors_Rn2
         pooled_RnC: Tensor = features_RPC  # type: ignore[assignment]
-        return self.output(self.flatten(pooled_RnC.flatten(1)))
+        return self.output(self.flatten(pooled_RnC.flatten(1)).unflatten(1, (self.tokens, -1)).flatten(0, 1))
