@@ -10,7 +10,7 @@ from mustela.regions.finder import Found, FoundRegion, find_regions
 from mustela.regions.location_tokens import write_location_tokens
 from mustela.regions.reading import Scale
 from mustela.regions.text import Clamp, format_box, format_point
-from mustela.regions.transform import Transform
+from mustela.regions.tiles import Transform
 from mustela.regions.types import Box, Point, Region
 
 CoordinateStyle: TypeAlias = Literal["bins", "corners", "json", "unit", "pixels", "tokens", "resized"]

@@ -80,12 +80,7 @@ def classic_settings(arguments: ModelArguments, data: DataArguments) -> ClassicS
 
 def classic_of(stage: StageArguments) -> ClassicSettings:
     """Collect the settings of the classic composition of a stage."""
-    data = stage.data
-    return classic_settings(
-        stage.model,
-        image_wh=(data.resized_image_w, data.resized_image_h),
-        image_aspect_ratio=data.image_aspect_ratio,
-    )
+    return classic_settings(stage.model, stage.data)
 
 
 def build(

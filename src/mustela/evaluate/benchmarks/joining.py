@@ -10,7 +10,7 @@ from typing import Any, get_args
 from mustela.errors import RecordError
 from mustela.evaluate.benchmarks.folder import read_json_lines
 from mustela.evaluate.benchmarks.protocol import Answer, Item
-from mustela.evaluate.predictions import Scale
+from mustela.regions import Scale
 
 _IDS = ("question_id", "id")
 _TEXTS = ("text", "answer", "response", "prediction")

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 from mustela.errors import ConfigError
 from mustela.evaluate.matching import BoxXYXY
-from mustela.evaluate.predictions import Prediction, Scale
+from mustela.evaluate.predictions import Prediction
 from mustela.evaluate.questions import Kind, clean_phrase
-from mustela.regions import Region
+from mustela.regions import Region, Scale
 
 
 @dataclass(frozen=True)
