@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -56,6 +56,23 @@ class ProcessorSettings:
     coordinates: CoordinateStyle = "bins"
 
 
+@dataclass(frozen=True)
+class PreparedImage:
+    """A picture as the processor hands it on, for any number of samples.
+
+    Attributes:
+        size_wh: the picture's own size.
+        inputs: the base's image tensors.
+        expansion: the ids that its slot becomes.
+        transform: from its pixels to those of the encoded picture.
+    """
+
+    size_wh: tuple[int, int]
+    inputs: Mapping[str, Tensor]
+    expansion: Sequence[int]
+    transform: Transform
+
+
 class MustelaProcessor:
     """A base's processor, a template and the sampling of regions.
 
@@ -89,7 +106,7 @@ class MustelaProcessor:
     def encode(
         self,
         rendered: Rendered,
-        images: Sequence[Image.Image],
+        images: Sequence[Image.Image | PreparedImage],
         *,
         rng: np.random.Generator | None = None,
         max_length: int | None = None,
@@ -100,7 +117,7 @@ class MustelaProcessor:
 
         Args:
             rendered: messages and regions, see `mustela.data.render.render`.
-            images: the record's pictures, RGB.
+            images: the record's pictures, RGB or from `prepare_image`.
             rng: draws the points of regions; None spreads them the same way each time.
             max_length: ids at most; whole last rounds are dropped to keep to it.
             generation: end where the model is to answer; no labels.
@@ -116,7 +133,9 @@ class MustelaProcessor:
             CountMismatchError: pictures or regions and their slots differ in number.
         """
         check_counts(rendered, images)
-        pixels, expansions, transforms = self._encode_images(images)
+        pictures = [
+            image if isinstance(image, PreparedImage) else self.prepare_image(image) for image in images
+        ]
         prompt = self.template.render(
             rendered.messages,
             image_token=self.image_token,
@@ -131,71 +150,57 @@ class MustelaProcessor:
             region_token=self.settings.region_token or REGION_TOKEN,
         )
         if max_length is not None:
-            encoded = fit_with_regions(encoded, rendered, [len(ids) for ids in expansions], max_length)
-            if len(encoded.image_positions) < len(images):
-                images = images[: len(encoded.image_positions)]
-                pixels, expansions, transforms = self._encode_images(images)
+            lengths = [len(picture.expansion) for picture in pictures]
+            encoded = fit_with_regions(encoded, rendered, lengths, max_length)
+            pictures = pictures[: len(encoded.image_positions)]
         weights = coordinate_digit_weights(encoded, digit_weights) if digit_weights else None
-        sample = expand_images(encoded, expansions, weights)
+        sample = expand_images(encoded, [picture.expansion for picture in pictures], weights)
         if generation:
             sample.pop("labels")
-        sample["num_images"] = torch.tensor(len(images))
-        sample.update(pixels)
+        sample["num_images"] = torch.tensor(len(pictures))
+        for name in pictures[0].inputs if pictures else ():
+            sample[name] = torch.cat([picture.inputs[name] for picture in pictures])
         if "mm_token_type_ids" in self.base_processor.model_input_names:
             sample["mm_token_type_ids"] = (sample["input_ids"] == self.image_token_id).long()
         regions = rendered.regions[: len(encoded.region_positions)]
         if regions:
-            sample["region_points"] = torch.stack(
-                [
-                    self._points(region, images[region.image].size, transforms[region.image], rng)
-                    for region in regions
-                ]
-            )
+            points = [self._points(region, pictures[region.image], rng) for region in regions]
+            sample["region_points"] = torch.stack(points)
             sample["region_image"] = torch.tensor([region.image for region in regions])
         return sample
 
-    def _encode_images(
-        self, images: Sequence[Image.Image]
-    ) -> tuple[dict[str, Tensor], list[list[int]], list[Transform]]:
-        """Return the base's image tensors, what each slot expands to, and each picture's transform."""
-        if not images:
-            return {}, [], []
+    def prepare_image(self, image: Image.Image) -> PreparedImage:
+        """Fit a picture, RGB, to the vision encoder, to be used for many samples.
+
+        Raises:
+            ConfigError: the base's image processor fits pictures in a way that isn't known.
+        """
         settings = self.settings
         if settings.image_aspect_ratio is not None and settings.resized_image_wh is not None:
-            transforms = [
-                fit_classic(settings.image_aspect_ratio, image.size, settings.resized_image_wh)
-                for image in images
-            ]
-            fitted = [transform.apply(image) for transform, image in zip(transforms, images, strict=True)]
-            inputs = self.image_processor(fitted, return_tensors="pt")
+            transform = fit_classic(settings.image_aspect_ratio, image.size, settings.resized_image_wh)
+            inputs = self.image_processor([transform.apply(image)], return_tensors="pt")
         else:
-            inputs = self.image_processor(list(images), return_tensors="pt")
-            transforms = [
-                fit_of_base(self.image_processor, inputs, index, image.size)
-                for index, image in enumerate(images)
-            ]
-        expansions = []
-        for index in range(len(images)):
-            text = self.base_processor.replace_image_token(inputs, index)
-            count = text.count(self.image_token)
-            if count * len(self.image_token) == len(text):
-                expansions.append([self.image_token_id] * count)
-            else:
-                expansions.append(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-        return dict(inputs), expansions, transforms
+            inputs = self.image_processor([image], return_tensors="pt")
+            transform = fit_of_base(self.image_processor, inputs, 0, image.size)
+        text = self.base_processor.replace_image_token(inputs, 0)
+        count = text.count(self.image_token)
+        if count * len(self.image_token) == len(text):
+            expansion = [self.image_token_id] * count
+        else:
+            expansion = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return PreparedImage(image.size, dict(inputs), expansion, transform)
 
     def _points(
         self,
         region: RenderedRegion,
-        size_wh: tuple[int, int],
-        transform: Transform,
+        picture: PreparedImage,
         rng: np.random.Generator | None,
     ) -> Tensor:
         """Sample a region and carry its points to the encoded picture: `(P, 2)` in 0..1."""
-        points = sample_points(region.raster(size_wh), count=self.settings.region_points, rng=rng)
+        points = sample_points(region.raster(picture.size_wh), count=self.settings.region_points, rng=rng)
         if self.settings.sampling_geometry == "original":
             points -= 0.5
-        encoded = transform.points(points) / np.asarray(transform.encoded_wh)
+        encoded = picture.transform.points(points) / np.asarray(picture.transform.encoded_wh)
         return torch.from_numpy(np.clip(encoded, 0, 1).astype(np.float32))
 
     def decode(self, ids: Sequence[int] | Tensor) -> str:

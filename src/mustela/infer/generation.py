@@ -14,6 +14,13 @@ from mustela.data.processor import MustelaProcessor
 from mustela.model import ImageFeatures, MustelaForConditionalGeneration
 
 MAX_NEW_TOKENS = 256
+GREEDY: dict[str, Any] = {
+    "do_sample": False,
+    "num_beams": 1,
+    "temperature": None,
+    "top_p": None,
+    "top_k": None,
+}
 
 
 def encode_pictures(
@@ -23,7 +30,7 @@ def encode_pictures(
     names = [name for name in model.family.image_inputs if name in samples[0]]
     inputs = {name: torch.cat([sample[name] for sample in samples]) for name in names}
     with torch.no_grad():
-        return model.encode_images(**_on_device(inputs, model))
+        return model.encode_images(**on_device(inputs, model))
 
 
 def generate_texts(
@@ -48,11 +55,7 @@ def generate_texts(
     template = processor.template
     ends = template.stop_token_ids(processor.tokenizer)
     settings: dict[str, Any] = {
-        "do_sample": False,
-        "num_beams": 1,
-        "temperature": None,
-        "top_p": None,
-        "top_k": None,
+        **GREEDY,
         "pad_token_id": processor.pad_token_id,
         "eos_token_id": list(ends) or None,
         "max_new_tokens": max_new_tokens,
@@ -64,7 +67,7 @@ def generate_texts(
     if stop:
         settings["stopping_criteria"] = StoppingCriteriaList([_AtStrings(processor, stop, prompt_length)])
     with torch.no_grad():
-        ids = model.generate(**_on_device(batch, model), **{**settings, **generation})
+        ids = model.generate(**on_device(batch, model), **{**settings, **generation})
     return [_until(processor.decode(row), stop) for row in ids[:, prompt_length:].tolist()]
 
 
@@ -88,7 +91,7 @@ def _until(text: str, stop: Sequence[str]) -> str:
     return text[: min(places, default=len(text))].strip()
 
 
-def _on_device(batch: Mapping[str, Tensor], model: MustelaForConditionalGeneration) -> dict[str, Tensor]:
+def on_device(batch: Mapping[str, Tensor], model: MustelaForConditionalGeneration) -> dict[str, Tensor]:
     """Move a batch to the model; pictures take its dtype, coordinates stay in float32."""
     moved = {name: value.to(model.device) for name, value in batch.items()}
     if "pixel_values" in moved:

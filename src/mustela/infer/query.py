@@ -59,66 +59,80 @@ def render_query(query: Query, size_wh: tuple[int, int] | None, *, options: Rend
     picture.
     """
     rounds = [(item.question, item.regions) for item in query.history] + [(query.text, query.regions)]
+    sizes_wh = [] if size_wh is None else [size_wh]
     messages: list[Message] = []
-    regions: list[RenderedRegion] = []
-    for number, (text, shown) in enumerate(rounds):
+    shown: list[RenderedRegion] = []
+    for number, (text, regions) in enumerate(rounds):
+        (indices,) = region_indices([text], len(regions))
         start: tuple[str | Slot, ...] = (Slot.IMAGE, "\n") if number == 0 and size_wh is not None else ()
-        parts = list(_question_parts(text, shown, size_wh, options, regions))
-        messages.append(Message("user", (*start, *parts)))
+        asked = [RenderedRegion(regions[index]) for index in indices]
+        messages.append(Message("user", (*start, *question_parts(text, asked, sizes_wh, options=options))))
+        shown += asked
         if number < len(query.history):
             messages.append(Message("assistant", (query.history[number].answer,)))
-    return Rendered("question", tuple(messages), tuple(regions))
+    return Rendered("question", tuple(messages), tuple(shown) if options.add_region_feature else ())
 
 
-def _question_parts(
+def question_parts(
     text: str,
-    regions: Sequence[Region],
-    size_wh: tuple[int, int] | None,
+    regions: Sequence[RenderedRegion],
+    sizes_wh: Sequence[tuple[int, int]],
+    *,
     options: RenderOptions,
-    shown: list[RenderedRegion],
 ) -> Iterator[str | Slot]:
     """Yield the text with coordinates and slots in the place of its placeholders.
 
-    Append to `shown` per slot.
+    Args:
+        text: a question.
+        regions: one a placeholder.
+        sizes_wh: of the pictures that the regions lie in.
+        options: how regions are written.
+
+    Raises:
+        RegionError: a region's picture is not there.
     """
-    numbers = _placeholder_numbers(text, len(regions))
-    if regions and size_wh is None:
-        raise RegionError(f"{len(regions)} regions but no picture: choose one with set_image first.")
     position = 0
-    for match, number in zip(_PLACEHOLDER.finditer(text), numbers, strict=True):
+    for match, shown in zip(_PLACEHOLDER.finditer(text), regions, strict=True):
+        if shown.image >= len(sizes_wh):
+            raise RegionError(f"{len(regions)} regions but no picture: choose one with set_image first.")
         yield text[position : match.start()]
         position = match.end()
-        region = regions[number]
-        if size_wh is not None and not (options.no_coor and options.add_region_feature):
-            yield _coordinates(region, size_wh, options)
+        if not (options.no_coor and options.add_region_feature):
+            yield _coordinates(shown.region, sizes_wh[shown.image], options)
         if options.add_region_feature:
             if not options.no_coor:
                 yield " "
             yield Slot.REGION
-            shown.append(RenderedRegion(region))
     yield text[position:]
 
 
-def _placeholder_numbers(text: str, regions: int) -> list[int]:
-    """Return the region index of every placeholder of a text."""
-    written = [match[1] for match in _PLACEHOLDER.finditer(text)]
-    if all(not number for number in written):
-        if len(written) != regions:
+def region_indices(texts: Sequence[str], regions: int) -> list[list[int]]:
+    """Return the region index of every placeholder of every text.
+
+    Raises:
+        CountMismatchError: placeholders and regions don't add up.
+    """
+    written = [[match[1] for match in _PLACEHOLDER.finditer(text)] for text in texts]
+    numbers = [number for row in written for number in row]
+    quoted = " ".join(texts)
+    if all(not number for number in numbers):
+        if len(numbers) != regions:
             raise CountMismatchError(
-                f"the question has {len(written)} <region> placeholders but {regions} regions were given. "
-                f"Write one <region> for each, or <region1>, <region2> ... to use one several times: {text!r}"
+                f"the question has {len(numbers)} <region> placeholders but {regions} regions were given. "
+                f"Write one <region> for each, or <region1>, <region2> ... to use one several times: {quoted!r}"
             )
-        return list(range(regions))
-    if "" in written:
-        raise CountMismatchError(f"use either <region> or <region1>, <region2> ..., not both: {text!r}")
-    named = {int(number) for number in written}
+        counter = iter(range(regions))
+        return [[next(counter) for _ in row] for row in written]
+    if "" in numbers:
+        raise CountMismatchError(f"use either <region> or <region1>, <region2> ..., not both: {quoted!r}")
+    named = {int(number) for number in numbers}
     if named != set(range(1, regions + 1)):
         names = ", ".join(f"<region{number}>" for number in sorted(named))
         raise CountMismatchError(
             f"the question names {len(named)} regions ({names}) but {regions} were given; "
-            f"they are counted from 1: {text!r}"
+            f"they are counted from 1: {quoted!r}"
         )
-    return [int(number) - 1 for number in written]
+    return [[int(number) - 1 for number in row] for row in written]
 
 
 def _coordinates(region: Region, size_wh: tuple[int, int], options: RenderOptions) -> str:

@@ -5,7 +5,7 @@ Adding a base is one entry in `FAMILIES`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,6 +134,47 @@ class ImageFeatures:
         chosen = torch.tensor(index, device=self.grids.start.device, dtype=torch.long)
         grids = FeatureGrids(self.grids.table, self.grids.start[chosen], self.grids.size_hw[chosen])
         return ImageFeatures(outputs, grids)
+
+    def split(self) -> list[ImageFeatures]:
+        """Return each picture alone, in memory of its own."""
+        alone = []
+        for index in range(len(self)):
+            one = self.select([index])
+            outputs = one.outputs.__class__(
+                pooler_output=[picture.clone() for picture in one.outputs.pooler_output]
+            )
+            deepstack = one.outputs.get("deepstack_features")
+            if deepstack is not None:
+                outputs["deepstack_features"] = [[picture.clone() for picture in layer] for layer in deepstack]
+            start, cells = int(one.grids.start[0]), int(one.grids.size_hw[0].prod())
+            table = one.grids.table[start : start + cells].clone()
+            grids = FeatureGrids(table, torch.zeros_like(one.grids.start), one.grids.size_hw.clone())
+            alone.append(ImageFeatures(outputs, grids))
+        return alone
+
+    @classmethod
+    def join(cls, parts: Sequence[ImageFeatures]) -> ImageFeatures:
+        """Return the pictures of several as one."""
+        outputs = parts[0].outputs.__class__(
+            pooler_output=[picture for part in parts for picture in part.outputs.pooler_output]
+        )
+        deepstacks = [part.outputs.get("deepstack_features") for part in parts]
+        if deepstacks[0] is not None:
+            outputs["deepstack_features"] = [
+                [picture for layer in layers for picture in layer] for layers in zip(*deepstacks, strict=True)
+            ]
+        return cls(outputs, FeatureGrids.join([part.grids for part in parts]))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the features take, in bytes."""
+        deepstack = self.outputs.get("deepstack_features") or ()
+        tensors = [
+            self.grids.table,
+            *self.outputs.pooler_output,
+            *(picture for layer in deepstack for picture in layer),
+        ]
+        return sum(tensor.nbytes for tensor in tensors)
 
 
 def encode_images(base: PreTrainedModel, inputs: Mapping[str, Tensor]) -> ImageFeatures:

@@ -46,6 +46,17 @@ class FeatureGrids:
         return cls(grids_NHWC.flatten(0, 2), start, size_hw)
 
     @classmethod
+    def join(cls, parts: Sequence[FeatureGrids]) -> FeatureGrids:
+        """Put the grids of several tables into one."""
+        sizes = torch.tensor([len(part.table) for part in parts], device=parts[0].start.device)
+        offsets = sizes.cumsum(0) - sizes
+        return cls(
+            torch.cat([part.table for part in parts]),
+            torch.cat([part.start + offset for part, offset in zip(parts, offsets, strict=True)]),
+            torch.cat([part.size_hw for part in parts]),
+        )
+
+    @classmethod
     def empty(cls, channels: int, like: Tensor) -> FeatureGrids:
         """Return the grids of a batch without images, on the device and in the dtype of `like`."""
         none = torch.zeros(0, dtype=torch.long, device=like.device)
