@@ -22,6 +22,7 @@ from mustela.cli import (
     merge,
     robustness,
     score,
+    serve,
     train,
     version,
 )
@@ -42,6 +43,7 @@ COMMANDS: Final = (
     compare,
     robustness,
     ask,
+    serve,
     merge,
     data,
     convert,

@@ -16,7 +16,7 @@ from transformers import AutoImageProcessor, AutoProcessor
 from transformers.processing_utils import ProcessorMixin
 
 from mustela.constants import REGION_TOKEN
-from mustela.data.pictures import Pictures, prepare_pictures
+from mustela.data.pictures import PreparedImage, join_inputs, prepare_image
 from mustela.data.processor_settings import ProcessorSettings
 from mustela.data.prompt import coordinate_digit_weights, encode_prompt
 from mustela.data.render import Rendered, RenderedRegion
@@ -24,7 +24,7 @@ from mustela.data.slots import check_counts, expand_slots, fit_with_regions
 from mustela.data.templates import Template
 from mustela.data.tokenizer import load_tokenizer, sentencepiece_only
 from mustela.errors import CheckpointError, MissingExtraError
-from mustela.regions import Transform, sample_points
+from mustela.regions import sample_points
 
 _BASE_FOLDER = "base_processor"
 _TILES = "tile_processor"
@@ -84,7 +84,7 @@ class MustelaProcessor:
     def encode(
         self,
         rendered: Rendered,
-        images: Sequence[Image.Image],
+        images: Sequence[Image.Image | PreparedImage],
         *,
         rng: np.random.Generator | None = None,
         max_length: int | None = None,
@@ -95,7 +95,7 @@ class MustelaProcessor:
 
         Args:
             rendered: messages and regions, see `mustela.data.render.render`.
-            images: the record's pictures, RGB.
+            images: the record's pictures, RGB or from `prepare_image`.
             rng: draws the points of regions; None spreads them the same way each time.
             max_length: ids at most; whole last rounds are dropped to keep to it.
             generation: end where the model is to answer; no labels.
@@ -111,7 +111,9 @@ class MustelaProcessor:
             CountMismatchError: pictures or regions and their slots differ in number.
         """
         check_counts(rendered, images)
-        pictures = self._prepare(images)
+        pictures = [
+            image if isinstance(image, PreparedImage) else self.prepare_image(image) for image in images
+        ]
         prompt = self.template.render(
             rendered.messages,
             image_token=self.image_token,
@@ -129,37 +131,39 @@ class MustelaProcessor:
             encoded = fit_with_regions(
                 encoded,
                 rendered,
-                [len(ids) for ids in pictures.expansions],
+                [len(picture.expansion) for picture in pictures],
                 max_length,
                 region_length=self.settings.tokens_per_region,
             )
-            if len(encoded.image_positions) < len(images):
-                images = images[: len(encoded.image_positions)]
-                pictures = self._prepare(images)
+            pictures = pictures[: len(encoded.image_positions)]
         weights = coordinate_digit_weights(encoded, digit_weights) if digit_weights else None
         sample = expand_slots(
-            encoded, pictures.expansions, weights, region_length=self.settings.tokens_per_region
+            encoded,
+            [picture.expansion for picture in pictures],
+            weights,
+            region_length=self.settings.tokens_per_region,
         )
         if generation:
             sample.pop("labels")
-        sample["num_images"] = torch.tensor(len(images))
-        sample.update(pictures.inputs)
+        sample["num_images"] = torch.tensor(len(pictures))
+        sample.update(join_inputs([picture.inputs for picture in pictures]))
         if "mm_token_type_ids" in self.base_processor.model_input_names:
             sample["mm_token_type_ids"] = (sample["input_ids"] == self.image_token_id).long()
         regions = rendered.regions[: len(encoded.region_positions)]
         if regions:
-            sample["region_points"] = torch.stack(
-                [
-                    self._points(region, images[region.image].size, pictures.transforms[region.image], rng)
-                    for region in regions
-                ]
-            )
+            points = [self._points(region, pictures[region.image], rng) for region in regions]
+            sample["region_points"] = torch.stack(points)
             sample["region_image"] = torch.tensor([region.image for region in regions])
         return sample
 
-    def _prepare(self, images: Sequence[Image.Image]) -> Pictures:
-        return prepare_pictures(
-            images,
+    def prepare_image(self, image: Image.Image) -> PreparedImage:
+        """Fit a picture, RGB, to the encoders, to be used for many samples.
+
+        Raises:
+            ConfigError: the base's image processor fits pictures in a way that isn't known.
+        """
+        return prepare_image(
+            image,
             self.base_processor,
             self.settings,
             tile_processor=self.tile_processor,
@@ -167,17 +171,13 @@ class MustelaProcessor:
         )
 
     def _points(
-        self,
-        region: RenderedRegion,
-        size_wh: tuple[int, int],
-        transform: Transform,
-        rng: np.random.Generator | None,
+        self, region: RenderedRegion, picture: PreparedImage, rng: np.random.Generator | None
     ) -> Tensor:
         """Sample a region and carry its points to the encoded picture: `(P, 2)` in 0..1."""
-        points = sample_points(region.raster(size_wh), count=self.settings.region_points, rng=rng)
+        points = sample_points(region.raster(picture.size_wh), count=self.settings.region_points, rng=rng)
         if self.settings.sampling_geometry == "original":
             points -= 0.5
-        encoded = transform.points(points) / np.asarray(transform.encoded_wh)
+        encoded = picture.transform.points(points) / np.asarray(picture.transform.encoded_wh)
         return torch.from_numpy(np.clip(encoded, 0, 1).astype(np.float32))
 
     def decode(self, ids: Sequence[int] | Tensor) -> str:

@@ -101,6 +101,29 @@ def image_size(source: ImageSource, *, exif: bool = True, max_pixels: int = MAX_
         return width, height
 
 
+def load_with_alpha(
+    source: ImageSource, *, exif: bool = True, max_pixels: int = MAX_PIXELS, name: str | None = None
+) -> tuple[Image.Image, npt.NDArray[np.bool_] | None]:
+    """Return an image's colours, also those under transparent pixels, and where it is at least half opaque.
+
+    The second is `(H, W)` bool, and None for an image without transparent pixels. Arguments and errors are
+    those of `load_image`; of an animation the first frame is used.
+    """
+    label = _label(source, name)
+    with _opened(source, label, max_pixels) as image:
+        try:
+            image.load()
+            upright = _upright(image) if exif else image
+            if not upright.has_transparency_data:
+                return to_rgb(upright, background=WHITE), None
+            straight = upright.convert("LA") if upright.mode == "La" else upright
+            picture = straight.convert("RGBA")
+            inside: npt.NDArray[np.bool_] = np.asarray(picture.getchannel("A")) > 127
+            return picture.convert("RGB"), None if inside.all() else inside
+        except _DECODE_ERRORS as error:
+            raise ImageError(f"{label}: damaged image ({_reason(error)}).") from error
+
+
 def read_mask(source: ImageSource, *, exif: bool = True) -> npt.NDArray[np.bool_]:
     """Return the `(H, W)` bool array of an image that shows a mask; `Mask.from_file` says what is inside."""
     label = _label(source, None)
