@@ -14,6 +14,7 @@ import mustela
 from mustela.cli import (
     ask,
     benchmarks,
+    chat,
     compare,
     convert,
     data,
@@ -43,6 +44,7 @@ COMMANDS: Final = (
     compare,
     robustness,
     ask,
+    chat,
     serve,
     merge,
     data,

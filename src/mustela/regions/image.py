@@ -66,19 +66,20 @@ def load_image(
     background: tuple[int, int, int] = WHITE,
     max_pixels: int = MAX_PIXELS,
     name: str | None = None,
+    quiet: bool = False,
 ) -> Image.Image:
     """Return an image as a new Pillow image of mode RGB, fully decoded.
 
     `source` is a path, the bytes of a file, or a Pillow image (which is not changed). The EXIF orientation is
     applied unless `exif` is False. Transparent pixels show `background`; 16-bit, float, palette, CMYK and all
     other modes are converted to the colours they mean. Of an animation the first frame is used, with a
-    `FirstFrameWarning`. A file that is missing, empty, damaged, no image, or has more than `max_pixels`
+    `FirstFrameWarning` unless `quiet`. A file that is missing, empty, damaged, no image, or has more than `max_pixels`
     pixels is an `ImageError` with its path (or `name`) and the reason.
     """
     label = _label(source, name)
     with _opened(source, label, max_pixels) as image:
         try:
-            if not isinstance(source, Image.Image):
+            if not quiet and not isinstance(source, Image.Image):
                 _warn_of_frames(image, label)
             image.load()
             upright = _upright(image) if exif else image

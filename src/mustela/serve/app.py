@@ -15,7 +15,7 @@ from starlette.routing import Route
 import mustela
 from mustela.serve.completion import Completion, ModelList, model_list
 from mustela.serve.endpoint import ChatEndpoint
-from mustela.serve.errors import ApiError, ErrorBody, error_response
+from mustela.serve.errors import ApiError, ErrorBody, error_response, internal_error
 from mustela.serve.guard import Guard
 from mustela.serve.metrics import CONTENT_TYPE_LATEST
 from mustela.serve.schema import ChatRequest
@@ -40,6 +40,7 @@ def make_app(service: Service, *, keys: Sequence[str] = (), hosts: Sequence[str]
     app = FastAPI(title="mustela", version=mustela.__version__, docs_url=None, redoc_url=None)
     app.add_exception_handler(ApiError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_by_status)
+    app.add_exception_handler(Exception, _admit_a_mistake)
 
     @app.get("/v1/models", responses=_error_responses(401, 421, 503))
     async def models() -> ModelList:
@@ -77,6 +78,11 @@ async def _refuse_by_status(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     return error_response(ApiError(error.status_code, error.detail.lower() + "."), error.headers)
+
+
+async def _admit_a_mistake(request: Request, error: Exception) -> Response:
+    # It is raised once more behind this, and logged by the guard.
+    return error_response(internal_error())
 
 
 def _describe(app: FastAPI) -> dict[str, Any]:

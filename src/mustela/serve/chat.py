@@ -17,7 +17,7 @@ from mustela.data.render import RenderOptions
 from mustela.errors import MustelaError
 from mustela.infer import Row, Sampling
 from mustela.model import ImageFeatures
-from mustela.regions import Box, find_regions, scale_of
+from mustela.regions import find_regions, found_to_json, scale_of
 from mustela.serve.batching import Batcher, Job
 from mustela.serve.conversation import (
     check_lengths,
@@ -239,17 +239,5 @@ class Chat:
             return []
         size_wh = asked.pictures[-1].size_wh
         found = find_regions(text, size_wh, scale=scale_of(self._options.coordinates))
-        return [
-            {
-                ("box_xyxy" if isinstance(item.region, Box) else "point_xy"): list(
-                    item.region.bounds_xyxy()
-                    if isinstance(item.region, Box)
-                    else (item.region.x, item.region.y)
-                ),
-                "span": list(item.span),
-                "phrase": item.phrase,
-                "repaired": item.repaired,
-                "image_index": len(asked.pictures) - 1,
-            }
-            for item in found.regions
-        ]
+        last = len(asked.pictures) - 1
+        return [{**found_to_json(item), "image_index": last} for item in found.regions]

@@ -101,7 +101,7 @@ def render_request(
     turns = _turns(request)
     if turns[-1].role != "user":
         raise refused("the last message is not the user's; end with a question.", param="messages")
-    given = _regions(request, pictures)
+    given = _regions(request, pictures, limits)
     texts = [item for turn in turns if turn.role == "user" for item in turn.items if isinstance(item, str)]
     indices = iter(region_indices(texts, len(given)))
     sizes_wh = [picture.size_wh for picture in pictures]
@@ -143,7 +143,9 @@ def _in_picture(
     return RenderedRegion(region, image=image)
 
 
-def _regions(request: ChatRequest, pictures: Sequence[Picture]) -> list[tuple[Region, int | None]]:
+def _regions(
+    request: ChatRequest, pictures: Sequence[Picture], limits: Limits
+) -> list[tuple[Region, int | None]]:
     """Return the regions of a request, each with the number of its picture, if that is said."""
     if wants_masks(request):
         return [
@@ -151,6 +153,14 @@ def _regions(request: ChatRequest, pictures: Sequence[Picture]) -> list[tuple[Re
             for number, picture in enumerate(pictures)
             if picture.alpha is not None
         ]
+    numbers = sum(_count(value) for item in request.regions or () for value in item.values())
+    if numbers > limits.region_numbers:
+        raise refused(
+            f"the regions have {numbers} numbers, but at most {limits.region_numbers} are allowed. Send fewer"
+            " points, or masks in compressed run lengths.",
+            code="region_too_complex",
+            param="regions",
+        )
     found: list[tuple[Region, int | None]] = []
     for number, item in enumerate(request.regions or ()):
         image = item.get("image_index")
@@ -167,6 +177,10 @@ def _regions(request: ChatRequest, pictures: Sequence[Picture]) -> list[tuple[Re
         except RegionError as error:
             raise RegionError(f"region {number}: {error}") from error
     return found
+
+
+def _count(value: object) -> int:
+    return sum(map(_count, value)) if isinstance(value, list) else 1
 
 
 def _turns(request: ChatRequest) -> list[_Turn]:

@@ -18,6 +18,7 @@ __all__ = ["Fetcher", "resolve_host"]
 
 _REDIRECTS = 3
 _CHUNK = 64 * 1024
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def resolve_host(host: str, port: int) -> list[str]:
@@ -62,9 +63,11 @@ class Fetcher:
         )
 
     def _read(self, parts: SplitResult) -> bytes:
-        path = Path(unquote(parts.path))
         # Links lead to where they lead: what counts is where the file really is.
-        real = path.resolve()
+        try:
+            real = Path(unquote(parts.path)).resolve()
+        except (OSError, ValueError, RuntimeError):
+            real = Path()
         allowed = any(real.is_relative_to(folder.resolve()) for folder in self.folders)
         if parts.netloc not in ("", "localhost") or not allowed or not real.is_file():
             raise refused(
@@ -158,6 +161,8 @@ def _is_public(address: str) -> bool:
     found = ipaddress.ip_address(address.split("%", 1)[0])
     if isinstance(found, ipaddress.IPv6Address):
         inner = found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None)
+        if found in _NAT64:
+            inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
         if inner is not None and not _is_public(str(inner)):
             return False
     return found.is_global and not found.is_multicast

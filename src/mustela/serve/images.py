@@ -149,7 +149,7 @@ def read_picture(
         if as_mask:
             image, alpha = load_with_alpha(content, max_pixels=limits.image_pixels, name="the picture")
         else:
-            image = load_image(content, max_pixels=limits.image_pixels, name="the picture")
+            image = load_image(content, max_pixels=limits.image_pixels, name="the picture", quiet=True)
     except ImageError as error:
         raise refused(_without_bytes(str(error)), code="invalid_image", param="messages") from error
     return cache.put(key, Picture(processor.prepare_image(image), alpha))

@@ -24,6 +24,7 @@ class Limits:
         image_pixels: of one picture.
         images: pictures of a conversation.
         regions: of a conversation.
+        region_numbers: of all regions of a request, coordinates above all.
         region_edges: rows of pixels that the lines of a region's outline cross, all together.
         text_characters: of all messages together.
         messages: turns of a conversation.
@@ -47,6 +48,7 @@ class Limits:
     image_pixels: int = 7680 * 4320
     images: int = 8
     regions: int = 64
+    region_numbers: int = 50_000
     region_edges: int = 2_000_000
     text_characters: int = 32_000
     messages: int = 256
