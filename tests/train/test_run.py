@@ -307,3 +307,15 @@ def test_an_attention_backend_that_can_not_be_imported_says_why(runs, classic, t
         assert words in message
     assert "\n" not in message
     assert not (runs.root / "run").exists()
+
+
+def test_separate_rounds_learn_and_go_on_as_unbroken(runs, scratch, shapes):
+    recipe = {**scratch, "data_path": [str(shapes / "train_apart.json")], "separate_rounds": True}
+    recipe |= {"model_max_length": 300}
+    runs("unbroken", recipe)
+    runs.interrupted("resumed", recipe, at=3)
+    runs("resumed", recipe)
+    assert runs.losses("resumed") == runs.losses("unbroken")
+    together = {**recipe, "separate_rounds": False, "max_steps": 1}
+    runs("together", together)
+    assert runs.losses("together")[0] != runs.losses("unbroken")[0]

@@ -271,7 +271,7 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def forward(
         self,
         input_ids: Tensor,
-        attention_mask: Tensor | None = None,
+        attention_mask: Tensor | dict[str, Tensor] | None = None,
         labels: Tensor | None = None,
         label_weights: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
@@ -294,14 +294,8 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             CountMismatchError: numbers of region tokens, regions or images disagree.
         """
         segments = inputs.pop("segments", None)
-        if segments is not None and attention_mask is not None:
-            attention_mask = visibility(  # type: ignore[assignment]
-                self.base.config.get_text_config(),
-                attention_mask,
-                segments,
-                inputs["position_ids"],
-                dtype=self.dtype,
-            )
+        if segments is not None:
+            attention_mask = visibility(self.base, attention_mask, segments, inputs.get("position_ids"))
         rows, region_features, inputs = self._prepare(input_ids, inputs)
         if inputs.get("mm_encoder_outputs") is None and self._waits_for_pictures():
             region_features = region_features + self.blank_picture()
