@@ -42,7 +42,7 @@ def visibility(
     kind = base.config.model_type
     if kind != ClassicConfig.model_type:
         raise ConfigError(
-            "separate_rounds works for the classic composition of --vision_tower and a language model; the base"
+            "separate_rounds works for the composition of --vision_tower and a language model; the base"
             f" is of type {kind}, whose positions or masks follow its pictures. Leave it out."
         )
     if attention_mask_BT is None or position_ids_BT is None:
