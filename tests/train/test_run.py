@@ -9,12 +9,13 @@ import pytest
 import torch
 import yaml
 
+from mustela.cli.main import main
 from mustela.config import resolve
 from mustela.config.training import all_fields, build_arguments
 from mustela.errors import CheckpointError, ConfigError, MissingExtraError, MustelaError, RecordError
 from mustela.model.loading import load_model
 from mustela.train import preflight
-from mustela.train.folder import mark_complete
+from mustela.train.checkpoint import mark_complete
 
 
 def test_a_run_folder_explains_itself(runs, scratch):
@@ -65,6 +66,27 @@ def test_the_saved_configuration_is_a_recipe(runs, scratch, shapes):
     again = yaml.safe_load((runs.root / "run" / "config.yaml").read_text("utf-8"))
     runs("again", again)
     assert runs.losses("again") == runs.losses("run")
+
+
+@pytest.mark.slow
+def test_a_run_s_configuration_repeats_its_first_twenty_losses(runs, scratch):
+    recipe = {**scratch, "max_steps": 20, "save_strategy": "no", "dataloader_num_workers": 2}
+    runs("run", recipe)
+    assert (
+        main(["train", str(runs.root / "run" / "config.yaml"), "--output_dir", str(runs.root / "again")]) == 0
+    )
+    assert len(runs.losses("run")) == 20
+    assert runs.losses("again") == runs.losses("run")
+
+
+def test_a_folder_that_takes_no_files_is_told(runs, scratch):
+    (runs.root / "file").touch()
+    with pytest.raises(CheckpointError, match=r"file/run can't be written: .*Not a directory"):
+        runs("below", scratch, ["--output_dir", runs.root / "file" / "run"])
+    (runs.root / "run").mkdir()
+    (runs.root / "run" / "log.jsonl").symlink_to("/dev/full")
+    with pytest.raises(CheckpointError, match=r"run can't be written: .*No space left"):
+        runs("run", scratch)
 
 
 def test_a_dry_run_tells_the_plan_and_leaves_nothing(runs, scratch):
