@@ -107,6 +107,11 @@ def start(job: dict[str, Any], rank: int, count: int, port: int) -> int:
                 "MASTER_PORT": str(port),
             }
         os.environ |= job.get("environment", {})
+        if "DS_ACCELERATOR" in os.environ:
+            # Else it would compile what processes of one machine talk through.
+            import deepspeed
+
+            deepspeed.ops.__compatible_ops__ = {}
         if job.get("samples"):
             note_batches(job["samples"], rank)
         if job.get("die_at"):

@@ -319,8 +319,9 @@ def test_the_original_script_runs_as_it_is(runs, parts_on_disk, shapes, tmp_path
     assert run_stages(build_arguments(settings)).finished
 
 
-def test_an_attention_backend_that_can_not_be_imported_says_why(runs, classic, tmp_path, monkeypatch):
-    (tmp_path / "flash_attn.py").write_text('raise ImportError("undefined symbol: example")\n')
+@pytest.mark.parametrize("kind", ["ImportError", "OSError", "RuntimeError"])
+def test_an_attention_backend_that_can_not_be_imported_says_why(runs, classic, tmp_path, monkeypatch, kind):
+    (tmp_path / "flash_attn.py").write_text(f'raise {kind}("undefined symbol: example")\n')
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(MissingExtraError) as caught:
         runs("run", classic, ["--attn_implementation", "flash_attention_2"])

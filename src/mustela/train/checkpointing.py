@@ -99,7 +99,8 @@ class CheckpointingTrainer(transformers.Trainer):
         plugin = self.accelerator.state.fsdp_plugin
         save_fsdp_optimizer(plugin, self.accelerator, self.optimizer, self.model, output_dir, use_dcp=False)
         if self.args.should_save:
-            torch.save(self.lr_scheduler.state_dict(), folder / _SCHEDULER)
+            scheduler: Any = self.lr_scheduler
+            torch.save(scheduler.state_dict(), folder / _SCHEDULER)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None or not self.is_fsdp_enabled:
@@ -107,14 +108,15 @@ class CheckpointingTrainer(transformers.Trainer):
             return
         plugin = self.accelerator.state.fsdp_plugin
         load_fsdp_optimizer(plugin, self.accelerator, self.optimizer, self.model, checkpoint, use_dcp=False)
-        self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / _SCHEDULER, weights_only=True))
+        scheduler: Any = self.lr_scheduler
+        scheduler.load_state_dict(torch.load(Path(checkpoint) / _SCHEDULER, weights_only=True))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         folder = Path(resume_from_checkpoint)
         trained = folder / TRAINED_FILE
         target: Any = self.model if model is None else model
         if self.is_fsdp_enabled:
-            tensors = read_trained(target, trained) if trained.is_file() else _read_weights(folder)
+            tensors: Any = read_trained(target, trained) if trained.is_file() else _read_weights(folder)
             set_model_state_dict(
                 target, tensors, options=StateDictOptions(full_state_dict=True, strict=False)
             )

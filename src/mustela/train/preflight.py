@@ -161,7 +161,7 @@ def check_attention(model: ModelArguments) -> None:
         return
     try:
         importlib.import_module(package)
-    except ImportError as error:
+    except (ImportError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise MissingExtraError(
             f"--attn_implementation {wanted} needs the package {package}, which can't be imported. It is "

@@ -69,7 +69,8 @@ class MustelaTrainer(CheckpointingTrainer):
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
         prepared = super()._prepare_for_training(*args, **kwargs)
-        for name, parameter in self.model.named_parameters() if self.is_fsdp_enabled else ():
+        model: Any = self.model
+        for name, parameter in model.named_parameters() if self.is_fsdp_enabled else ():
             if name in self.setup.new_rows:
                 # Sharding made another parameter, without the hook of the first.
                 keep_new_rows(parameter, self.setup.new_rows[name])
