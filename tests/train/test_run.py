@@ -131,6 +131,21 @@ def test_what_is_wrong_is_found_before_a_model_is_loaded(runs, scratch, monkeypa
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--muon"], "muon works on whole matrices"),
+        (["--max_nonfinite_losses", "3"], "has changed the weights"),
+    ],
+)
+def test_what_deepspeed_can_not_do_is_told(flags, message):
+    (stage,) = build_arguments(resolve(["--use_cpu", *flags], all_fields()))
+    # One process would leave it out.
+    stage.training.deepspeed = "zero2.json"
+    with pytest.raises(ConfigError, match=message):
+        preflight.check_training(stage.training, data=stage.data)
+
+
 def test_bad_records_are_found_before_a_model_is_loaded(runs, scratch, shapes, tmp_path, monkeypatch):
     records = json.loads((shapes / "train_refer.json").read_text("utf-8"))
     records[2]["conversations"][0]["value"] += " <bbox_location7>"

@@ -117,6 +117,8 @@ def train_stage(
         bar.close()
     dtype = final_dtype(training) if run.is_last else torch.float32
     weights = gathered(trainer)
+    # What is built and saved from here on is whole.
+    unset_hf_deepspeed_config()
     if run.is_last:
         save_parts(
             trainer,
@@ -127,8 +129,6 @@ def train_stage(
             projector=stage.model.tune_mm_mlp_adapter,
             vision_tower=stage.model.save_vision_tower,
         )
-    # Models that are built from here on are built whole.
-    unset_hf_deepspeed_config()
     save_model(trainer, processor, run.model_folder, weights=weights, dtype=dtype, first_values=first_values)
     if training.should_save:
         first_values.unlink(missing_ok=True)
