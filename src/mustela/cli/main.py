@@ -15,6 +15,7 @@ import mustela
 from mustela.cli import (
     ask,
     benchmarks,
+    chat,
     compare,
     convert,
     data,
@@ -23,6 +24,7 @@ from mustela.cli import (
     merge,
     robustness,
     score,
+    serve,
     train,
     version,
 )
@@ -44,6 +46,8 @@ COMMANDS: Final = (
     compare,
     robustness,
     ask,
+    chat,
+    serve,
     merge,
     data,
     convert,
