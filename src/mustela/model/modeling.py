@@ -296,9 +296,12 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         segments = inputs.pop("segments", None)
         if segments is not None:
             attention_mask = visibility(self.base, attention_mask, segments, inputs.get("position_ids"))
+        # Before the regions, as pictures are: some engines join gradients in the order in which they come.
+        has_pictures = inputs.get("pixel_values") is not None or inputs.get("image_features") is not None
+        blank = None if has_pictures or not self._waits_for_pictures() else self.blank_picture()
         rows, region_features, inputs = self._prepare(input_ids, inputs)
-        if inputs.get("mm_encoder_outputs") is None and self._waits_for_pictures():
-            region_features = region_features + self.blank_picture()
+        if blank is not None:
+            region_features = region_features + blank
         with region_embeddings(self.get_input_embeddings(), rows, region_features):
             if labels is None:
                 outputs = self.base(input_ids=input_ids, attention_mask=attention_mask, **inputs)

@@ -73,25 +73,24 @@ def load_projector(
 
 
 def save_projector(
-    model: nn.Module,
+    weights: Mapping[str, Tensor],
     path: Path,
     *,
     parts: Parts,
     rows: Mapping[str, Tensor] | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Write projector and region encoder as `mm_projector.*` and `region_encoder.*`.
+    """Write projector and region encoder of a model's weights as `mm_projector.*` and `region_encoder.*`.
 
     Embeddings of added tokens, `rows` by token, become `token_rows.*`.
 
     Raises:
         CheckpointError: a tensor is empty, as when it is sharded over processes and was not gathered.
     """
-    by_name = dict(model.named_parameters())
     tensors = {}
     for part, prefix in ((PROJECTOR, "mm_projector"), (REGION_ENCODER, REGION_ENCODER)):
         for short, full in _short_names(parts, part).items():
-            tensor = by_name[full].detach().cpu()
+            tensor = weights[full].detach().cpu()
             if tensor.numel() == 0:
                 raise CheckpointError(
                     f"{full} is empty here: it is sharded over processes and was not gathered before saving."
