@@ -7,7 +7,7 @@ import pickle
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,12 +189,16 @@ class MustelaTrainer(transformers.Trainer):
         super().log(logs, start_time)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Measure the loss on held-out records, then let `examine` ask the model.
+        """Measure the loss on held-out records, if there are any, then let `examine` ask the model.
 
         Neither takes from the random numbers of the training.
         """
         with _random_numbers_kept():
-            metrics = super().evaluate(*args, **kwargs)
+            metrics: dict[str, float] = {}
+            if isinstance(self.eval_dataset, Sized) and len(self.eval_dataset):
+                metrics = super().evaluate(*args, **kwargs)
+            else:
+                self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
             if self.setup.examine is not None:
                 model = self.accelerator.unwrap_model(self.model)
                 model.eval()
