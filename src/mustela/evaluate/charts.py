@@ -82,9 +82,9 @@ def line_chart(
     """Return an SVG line chart with a legend, or an empty string without points.
 
     Lines of one name share the colour class `s0`, `s1` ...; when the colours are used up, they come again
-    with dashes (`d1`, `d2`, `d3`), so that 32 names can be told apart. With `percent` the y axis is 0 to 1, written as
-    per cent; otherwise it fits the values, but ends at their 99.5th percentile, so that one spike doesn't
-    flatten the rest. Values that are not finite are left out.
+    with dashes (`d1`, `d2`, `d3`), so that 32 names can be told apart. With `percent` the y axis is 0 to 1,
+    written as per cent; otherwise it fits the values, but ends at their 99.5th percentile, so that one spike
+    doesn't flatten the rest. Values that are not finite are left out.
     """
     lines = [line for line in map(_finite, series) if len(line.xs)]
     if not lines:
