@@ -57,9 +57,9 @@ def run(args: argparse.Namespace) -> int:
         return 0
     checked = check_folder(benchmark, Path(args.root), split)
     for entry in checked:
-        state = f"{entry.files} found" if entry.found else "MISSING"
+        state = f"{entry.files} found" if entry.found else "absent" if entry.optional else "MISSING"
         print(f"  {state:14}{entry.path}")
-    if not all(entry.found for entry in checked):
+    if not all(entry.found or entry.optional for entry in checked):
         return 2
     items = benchmark.items(args.root, split=split, seed=args.seed)
     absent = {
@@ -78,11 +78,12 @@ def run(args: argparse.Namespace) -> int:
 def _describe(benchmark: Benchmark) -> None:
     print(f"{benchmark.title}: {benchmark.measures}")
     print(f"paper:    {benchmark.paper}")
-    print(f"licence:  {benchmark.licence}")
+    print(f"licence:  {benchmark.licence}; its source has the last word")
     print(f"size:     {benchmark.size}")
     print(f"splits:   {', '.join(benchmark.splits)}")
     print(f"prompt:   {benchmark.prompt}")
     if benchmark.needs_judge:
         print("needs a judge: --judge ADDRESS --judge_model NAME")
     for needed in benchmark.files:
-        print(f"  {needed.path}\n      from {needed.source}")
+        only = f" ({', '.join(needed.splits)} only)" if needed.splits else ""
+        print(f"  {needed.path}{only}\n      from {needed.source}{' (optional)' if needed.optional else ''}")
