@@ -33,6 +33,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--root", metavar="DIR", help="check that this folder has the files")
     parser.add_argument("--split", help="one of the benchmark's splits (default: its first)")
     parser.add_argument("--questions", metavar="FILE", help="write the split's questions, with --root")
+    parser.add_argument("--prompt", help="other words for the questions, with the fields of its own prompt")
     parser.add_argument("--seed", type=int, default=0, help="of what a benchmark draws")
 
 
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"  {state:14}{entry.path}")
     if not all(entry.found or entry.optional for entry in checked):
         return 2
-    items = benchmark.items(args.root, split=split, seed=args.seed)
+    items = benchmark.items(args.root, split=split, prompt=args.prompt, seed=args.seed)
     absent = {
         item.picture for item in items if item.picture and not (Path(args.root) / item.picture).is_file()
     }
