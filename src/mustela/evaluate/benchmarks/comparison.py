@@ -91,7 +91,7 @@ def read_result(folder: str | Path, *, name: str | None = None) -> Result:
     joined = join(items, read_answers(where / PREDICTIONS))
     return Result(
         folder=where,
-        name=name or where.name,
+        name=name or where.name.removeprefix(f"{metrics['benchmark']}-{metrics['split']}-"),
         metrics=metrics,
         scores={line["id"]: line for line in lines},
         items=items,
