@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from mustela.evaluate.benchmarks.comparison import difference, disagreements, gr
 from mustela.evaluate.benchmarks.comparison_page import readable_figure, write_benchmark_comparison
 from mustela.evaluate.benchmarks.items_file import write_items
 from mustela.evaluate.benchmarks.joining import Said
+from mustela.evaluate.matching import IOU_CONVENTION
 from mustela.evaluate.predictions import write_predictions
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -107,6 +109,7 @@ def test_the_page(make_run: MakeRun, tmp_path: Path) -> None:
     assert "thing &lt;6&gt;" in html
     assert "By class" in html
     assert "By box size" in html
+    assert escape(IOU_CONVENTION, quote=False) in html
 
 
 @pytest.mark.slow
