@@ -25,6 +25,7 @@ from mustela.pages import render_page, write_page
 
 _CLASSES = 25
 _TO = "\N{EN DASH}"
+_KEY = re.compile(r"\b[a-z]+(?:_[a-z0-9]+)+\b")  # a figure's name in a note
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def _section(same: Sequence[Result], *, root: str | Path | None, pictures: int, 
         "figures": [*figures, {"name": "parse failures", "main": False, "cells": failures}],
         "groups": _groups(same),
         "galleries": _galleries(same, root=root, pictures=pictures),
-        "notes": first.metrics["notes"],
+        "notes": [_KEY.sub(lambda key: readable_figure(key[0]), note) for note in first.metrics["notes"]],
     }
 
 
