@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -186,8 +187,9 @@ def test_adapters_of_another_base_are_refused(tmp_path: Path) -> None:
     factors = torch.load(lora / "adapter_model.bin")
     name = "base_model.model.model.layers.1.self_attn.v_proj.lora_B.weight"
     torch.save({**factors, name: torch.zeros(60, 4)}, lora / "adapter_model.bin")
-    with pytest.raises(CheckpointError, match=r"v_proj.*\[60, 4\].*another base"):
-        convert_ferret(lora, tmp_path / "ours", ConversionOptions(base=vicuna))
+    for way in ("merge", "adapter"):
+        with pytest.raises(CheckpointError, match=r"v_proj.*\[60, 4\].*another base"):
+            convert_ferret(lora, tmp_path / "ours", ConversionOptions(base=vicuna, lora=way))  # type: ignore[arg-type]
     torch.save({key: v for key, v in factors.items() if key != name}, lora / "adapter_model.bin")
     with pytest.raises(CheckpointError, match="lacks its other half"):
         convert_ferret(lora, tmp_path / "ours", ConversionOptions(base=vicuna))
@@ -196,6 +198,11 @@ def test_adapters_of_another_base_are_refused(tmp_path: Path) -> None:
     for way in ("merge", "adapter"):
         with pytest.raises(CheckpointError, match=r"adapter:.*layers\.7.*no place"):
             convert_ferret(lora, tmp_path / "ours", ConversionOptions(base=vicuna, lora=way))  # type: ignore[arg-type]
+    torch.save(factors, lora / "adapter_model.bin")
+    settings = json.loads((lora / "adapter_config.json").read_text())
+    (lora / "adapter_config.json").write_text(json.dumps({**settings, "r": 8}))
+    with pytest.raises(CheckpointError, match=r"lora_A.*\[4, 64\].*r = 8"):
+        convert_ferret(lora, tmp_path / "ours", ConversionOptions(base=vicuna))
 
 
 def answer(model: torch.nn.Module) -> Tensor:
@@ -222,10 +229,19 @@ def test_lora_folders_become_merged_weights_or_an_adapter(tmp_path: Path) -> Non
     same(tmp_path / "merged", expected, tolerance=1e-6)
     model, _ = load_model(tmp_path / "plain", device="cpu")
     before = answer(model)
-    adapted = PeftModel.from_pretrained(model, tmp_path / "plain" / "adapter")
     merged = answer(load_model(tmp_path / "merged", device="cpu")[0])
-    torch.testing.assert_close(answer(adapted.eval()), merged, atol=1e-5, rtol=0)
     assert (before - merged).abs().max() > 1e-3
+    adapted = PeftModel.from_pretrained(model, tmp_path / "plain" / "adapter")
+    torch.testing.assert_close(answer(adapted.eval()), merged, atol=1e-5, rtol=0)
+    # It is an adapter's folder of ours as well, and moves with its base.
+    moved = (tmp_path / "plain").rename(tmp_path / "elsewhere") / "adapter"
+    ours, processor = load_model(moved, device="cpu")
+    torch.testing.assert_close(answer(ours), merged, atol=1e-5, rtol=0)
+    assert ours.adapter is not None
+    assert (ours.adapter.lora.r, ours.adapter.lora.scaling, len(ours.adapter.lora.targets)) == (4, 2.0, 4)
+    assert processor.template.name == "v1"
+    with pytest.raises(CheckpointError, match="isn't there"):
+        load_model(shutil.copytree(moved, tmp_path / "alone"), device="cpu")
 
 
 def ready_llava(folder: Path) -> LlavaForConditionalGeneration:
@@ -261,7 +277,7 @@ def test_llava_in_transformers_layout_computes_the_same(tmp_path: Path, parity) 
     ours, processor = load_model(tmp_path / "ours", device="cpu")
     assert processor.image_token_id == 511
     assert (ours.config.region_token_id, ours.config.sampling_geometry) == (512, "aligned")
-    assert processor.template.name == "llava_v1"
+    assert processor.template.name == "vicuna_v1"
     largest = float((llava_logits(ours, 511) - llava_logits(theirs, 511)).abs().max())
     parity.add("LLaVA of transformers, converted: logits", cases=21, difference=largest)
     assert largest < 1e-5

@@ -10,7 +10,8 @@ from torch import Tensor
 from transformers import GenerationConfig, PreTrainedTokenizerFast
 
 from mustela.constants import REGION_TOKEN
-from mustela.convert.source import EMBEDDINGS, ConversionOptions, Source
+from mustela.convert.names import EMBEDDINGS
+from mustela.convert.source import ConversionOptions, Source
 from mustela.data.tokenizer import load_tokenizer
 from mustela.errors import CheckpointError
 from mustela.model.assembly import classic_config, picture_marks

@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 
 from mustela.convert.checkpoint import Checkpoint, Stored
-from mustela.convert.names import is_buffer
+from mustela.convert.names import EMBEDDINGS, is_buffer
 from mustela.errors import CheckpointError
 
-__all__ = ["Lora", "Part", "Plan", "Step", "plan_steps"]
+__all__ = ["Lora", "Part", "Plan", "Step", "check_factors", "plan_steps"]
 
-_EMBEDDINGS = "base.model.language_model.embed_tokens.weight"
-_HEADS = (_EMBEDDINGS, "base.lm_head.weight", "base.lm_head.bias")
+_HEADS = (EMBEDDINGS, "base.lm_head.weight", "base.lm_head.bias")
 _LANGUAGE_MODEL = ("base.model.language_model.", "base.lm_head.")
 
 
@@ -237,13 +236,23 @@ def _with_base(step: Step, shape: tuple[int, ...], base: Part, source: str) -> S
     return replace(step, sources=(*step.sources, f"{base.label}: {source}"), how=how, make=add)
 
 
-def _with_lora(step: Step, lora: Lora, names: tuple[str, str]) -> Step:
-    first_shape, second_shape = (lora.checkpoint.tensors[name].shape for name in names)
-    if (second_shape[0], first_shape[-1]) != step.shape or second_shape[-1] != first_shape[0]:
+def check_factors(lora: Lora, name: str, shape: tuple[int, ...]) -> None:
+    """Make sure that the factors of a weight have its shape.
+
+    Raises:
+        CheckpointError: they don't; the message names all three.
+    """
+    names = lora.factors[name]
+    first_shape, second_shape = (lora.checkpoint.tensors[each].shape for each in names)
+    if (second_shape[0], first_shape[-1]) != shape or second_shape[-1] != first_shape[0]:
         raise CheckpointError(
             f"{names[0]} and {names[1]} are {list(first_shape)} and {list(second_shape)}, which doesn't fit "
-            f"{step.name}, {list(step.shape)}: the adapter was trained on another base."
+            f"{name}, {list(shape)}: the adapter was trained on another base."
         )
+
+
+def _with_lora(step: Step, lora: Lora, names: tuple[str, str]) -> Step:
+    check_factors(lora, step.name, step.shape)
 
     def merge() -> Tensor:
         first, second = (lora.checkpoint.read(name).float() for name in names)

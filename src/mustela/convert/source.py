@@ -11,13 +11,11 @@ import torch
 from mustela.convert.adapter import LoraFolder, read_lora
 from mustela.convert.checkpoint import Checkpoint, has_weights
 from mustela.convert.layouts import Layout, read_layout
-from mustela.convert.names import our_name, our_tower_name
+from mustela.convert.names import EMBEDDINGS, our_name, our_tower_name
 from mustela.convert.plan import Part
 from mustela.errors import CheckpointError
 
-__all__ = ["EMBEDDINGS", "ConversionOptions", "Source", "dtype_of", "open_source"]
-
-EMBEDDINGS = "base.model.language_model.embed_tokens.weight"
+__all__ = ["ConversionOptions", "Source", "dtype_of", "open_source"]
 
 
 @dataclass(frozen=True)
