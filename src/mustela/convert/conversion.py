@@ -9,7 +9,7 @@ from typing import Literal
 from mustela.convert.adapter import write_adapter
 from mustela.convert.layouts import pick_image_processor, projector_type
 from mustela.convert.making import fresh_tensors, generation_config, model_config, read_tokenizer
-from mustela.convert.plan import check_factors, plan_steps
+from mustela.convert.plan import check_factors, is_allowed, plan_steps
 from mustela.convert.report import Conversion, write_report
 from mustela.convert.source import ConversionOptions, Source, dtype_of, open_source
 from mustela.convert.writing import new_folder, write_weights
@@ -36,10 +36,12 @@ def convert_ferret(source: Path, folder: Path, options: ConversionOptions | None
     options = options or ConversionOptions()
     found = open_source(source, options)
     kind = found.region_encoder
+    if kind is None and is_allowed("region_encoder.output.weight", options.allow_missing):
+        kind = found.layout.region_encoder
     if kind is None:
         raise CheckpointError(
             f"{source} has no region encoder (region_geo_sampler or region_fea_adapter). If it is a LLaVA: "
-            "mustela convert llava."
+            "mustela convert llava. To make one afresh: --allow_missing 'region_encoder.*'."
         )
     pooling = options.pooling or found.layout.pooling
     if kind == "geo" and pooling is None:
@@ -109,7 +111,7 @@ def _convert(
         dtype=dtype,
         delta_base=found.delta_base,
         lora=found.lora.lora if found.lora is not None and not keeps_adapter else None,
-        fresh=fresh_tensors(config, found, options, dtype),
+        fresh=fresh_tensors(config, found, options, names=targets, dtype=dtype),
     )
     if keeps_adapter and found.lora is not None:
         for name in sorted(found.lora.lora.factors):
@@ -152,12 +154,13 @@ def _classic_settings(
 ) -> ClassicSettings:
     layout = found.layout
     size = int(layout.vision_config.image_size)
+    is_fresh = is_allowed("base.model.multi_modal_projector.weight", options.allow_missing)
     told = layout.image_aspect_ratio if layout.image_aspect_ratio in ("square_nocrop", "pad") else None
     return ClassicSettings(
         image_wh=(size, size),
         select_layer=layout.select_layer,
         select_feature=layout.select_feature,
-        projector_type=projector_type(found.folder, found.names),
+        projector_type=layout.projector if is_fresh else projector_type(found.folder, found.names),
         image_aspect_ratio=options.image_aspect_ratio or told or aspect,
         use_im_start_end=layout.use_im_start_end,
     )

@@ -14,9 +14,10 @@ from mustela.convert.checkpoint import Checkpoint, Stored
 from mustela.convert.names import EMBEDDINGS, is_buffer
 from mustela.errors import CheckpointError
 
-__all__ = ["Lora", "Part", "Plan", "Step", "check_factors", "plan_steps"]
+__all__ = ["Lora", "Part", "Plan", "Step", "check_factors", "is_allowed", "plan_steps"]
 
 _HEADS = (EMBEDDINGS, "base.lm_head.weight", "base.lm_head.bias")
+_IN_THE_BASE = " (in the base)"
 _LANGUAGE_MODEL = ("base.model.language_model.", "base.lm_head.")
 
 
@@ -98,9 +99,14 @@ class Plan:
             CheckpointError: lists what has no place and what has no source.
         """
         for name in list(self.unread):
-            if _allowed(name.partition(": ")[2], allow_unread):
+            if is_allowed(name.partition(": ")[2], allow_unread):
                 self.unread.remove(name)
                 self.ignored[name] = "allowed by name"
+        self.missing = [
+            name
+            for name in self.missing
+            if not (name.endswith(_IN_THE_BASE) and is_allowed(name.removesuffix(_IN_THE_BASE), allow_missing))
+        ]
         if not self.unread and not self.missing:
             return
         told = []
@@ -108,8 +114,8 @@ class Plan:
             told.append(f"{_listed(self.unread)} have no place in the new model (--allow_unread NAME)")
         if self.missing:
             told.append(
-                f"{_listed(self.missing)} of the new model have no source (--allow_missing NAME makes the "
-                "projector or the region encoder afresh)"
+                f"{_listed(self.missing)} of the new model have no source (--allow_missing NAME makes them "
+                "afresh)"
             )
         given = ", ".join([*allow_unread, *allow_missing])
         raise CheckpointError(
@@ -151,7 +157,7 @@ def plan_steps(
             if name in bases:
                 step = _with_base(step, shape, *bases[name])
             elif delta_base is not None and name.startswith(_LANGUAGE_MODEL):
-                plan.missing.append(f"{name} (in the base)")
+                plan.missing.append(f"{name}{_IN_THE_BASE}")
             if name in factors and lora is not None:
                 step = _with_lora(step, lora, factors.pop(name))
             plan.steps.append(_fitted(step, shape))
@@ -281,7 +287,8 @@ def _fitted(step: Step, shape: tuple[int, ...]) -> Step:
     return replace(step, shape=shape, how=f"{step.how}, {count} rows added", make=grow)
 
 
-def _allowed(name: str, patterns: Sequence[str]) -> bool:
+def is_allowed(name: str, patterns: Sequence[str]) -> bool:
+    """Tell whether one of the patterns, with `*`, is a name's."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 

@@ -32,7 +32,7 @@ class ConversionOptions:
         lora: merge a LoRA adapter, or write it beside the model.
         dtype: of the new model; None is that of the source's embeddings.
         allow_unread: patterns of the source's names that may be left out.
-        allow_missing: patterns of names of the projector or region encoder that may be made afresh.
+        allow_missing: patterns of the new model's names that may be made afresh.
         shard_bytes: bytes of a file at most.
         seed: of what is made afresh.
     """
