@@ -17,6 +17,7 @@ from transformers.utils.generic import ModelOutput
 
 from mustela.constants import IGNORE_INDEX
 from mustela.errors import CountMismatchError
+from mustela.model.alignment import align_weights
 from mustela.model.configuration import MustelaConfig
 from mustela.model.families import ImageFeatures, check_image_tokens, encode_images, family_of
 from mustela.model.grids import FeatureGrids
@@ -26,6 +27,7 @@ from mustela.model.parts import part_of
 from mustela.model.region_encoders import RegionEncoder, build_region_encoder
 from mustela.model.region_encoders.mask import ZeroConvolution
 from mustela.model.region_tower import join_grids, make_region_join, make_region_tower, region_channels
+from mustela.model.visibility import visibility
 
 if TYPE_CHECKING:
     from mustela.model.adapter import Adapter
@@ -113,6 +115,7 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             kwargs.pop("config", None)
             return load_adapter(pretrained_model_name_or_path, **kwargs)
         model: Any = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        align_weights(model)
         return model
 
     def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
@@ -284,11 +287,21 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             num_items_in_batch: supervised tokens to divide the loss by; the Trainer gives those of the whole
                 accumulated batch.
             inputs: `region_points (R, P, 2)` and `region_image (R,)`; the base's image tensors, or
-                `image_features` from `encode_images`; anything else that the base takes.
+                `image_features` from `encode_images`; `segments` and `position_ids` `(B, T)` of rows that
+                hold several conversations; anything else that the base takes.
 
         Raises:
             CountMismatchError: numbers of region tokens, regions or images disagree.
         """
+        segments = inputs.pop("segments", None)
+        if segments is not None and attention_mask is not None:
+            attention_mask = visibility(  # type: ignore[assignment]
+                self.base.config.get_text_config(),
+                attention_mask,
+                segments,
+                inputs["position_ids"],
+                dtype=self.dtype,
+            )
         rows, region_features, inputs = self._prepare(input_ids, inputs)
         if inputs.get("mm_encoder_outputs") is None and self._waits_for_pictures():
             region_features = region_features + self.blank_picture()

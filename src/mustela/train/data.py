@@ -77,6 +77,7 @@ class StageData:
             seed=training.seed if training.data_seed is None else training.data_seed,
             max_length=training.model_max_length,
             digit_weights=_digit_weights(data),
+            separate_rounds=data.separate_rounds,
             augmentation=augmentation if augmentation.changes else None,
             on_bad_image=data.on_bad_image,
             checks=check_options(data),
