@@ -10,8 +10,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from tests.convert.originals import write_ferret
-from tests.convert.test_conversion import answer, write_lora
+from tests.convert.originals import answer, write_ferret, write_lora
 
 from mustela.cli.main import main
 from mustela.convert import CardFields, ConversionOptions, convert_ferret, export_model

@@ -146,7 +146,7 @@ def _initialised(config: MustelaConfig, names: Iterable[str]) -> dict[str, Tenso
         owner._init_weights(layer)
         made[name] = dict(layer.named_parameters(recurse=False))[leaf].detach()
         if made[name].isnan().any():
-            raise CheckpointError(f"--allow_missing: {name} can't be made afresh: its layer has no beginning.")
+            raise CheckpointError(f"--allow_missing: {name} has no beginning, so it can't be made afresh.")
     return made
 
 

@@ -102,11 +102,10 @@ class Plan:
             if is_allowed(name.partition(": ")[2], allow_unread):
                 self.unread.remove(name)
                 self.ignored[name] = "allowed by name"
-        self.missing = [
-            name
-            for name in self.missing
-            if not (name.endswith(_IN_THE_BASE) and is_allowed(name.removesuffix(_IN_THE_BASE), allow_missing))
-        ]
+        for name in list(self.missing):
+            alone = name.removesuffix(_IN_THE_BASE)
+            if alone != name and is_allowed(alone, allow_missing):
+                self.missing.remove(name)
         if not self.unread and not self.missing:
             return
         told = []
