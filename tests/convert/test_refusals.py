@@ -27,6 +27,10 @@ from mustela.errors import CheckpointError
 from mustela.model import load_model
 
 
+VISION = f"{PREFIX}vision_model."
+SLOW = pytest.mark.slow
+
+
 def test_names_that_do_not_add_up_are_errors_unless_allowed(tmp_path: Path) -> None:
     state = dict(numbers("state", "geo"))
     state["model.something.weight"] = torch.zeros(2)
@@ -59,9 +63,9 @@ def test_names_that_do_not_add_up_are_errors_unless_allowed(tmp_path: Path) -> N
         ("model.region_geo_sampler.", ("region_encoder.*",), None),
         ("model.mm_projector.", ("*.multi_modal_projector.*",), None),
         ("model.layers.0.self_attn.q_proj.", ("*.q_proj.weight",), 0.02),
-        ("model.norm.", ("*.language_model.norm.weight",), 0.0),
-        (f"{PREFIX}vision_model.post_layernorm.", ("*.post_layernorm.*",), 0.0),
-        (f"{PREFIX}vision_model.embeddings.", ("*.vision_tower.embeddings.*",), None),
+        pytest.param("model.norm.", ("*.language_model.norm.weight",), 0.0, marks=SLOW),
+        pytest.param(f"{VISION}post_layernorm.", ("*.post_layernorm.*",), 0.0, marks=SLOW),
+        pytest.param(f"{VISION}embeddings.", ("*.vision_tower.embeddings.*",), None, marks=SLOW),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -133,6 +133,7 @@ def test_what_an_adapter_does_not_touch_stays_the_same_bits_in_half_precision(ba
     assert {tensor.dtype for tensor in load_file(wide / "model.safetensors").values()} == {torch.float32}
 
 
+@pytest.mark.slow
 def test_embeddings_that_the_head_shares_stay_shared_when_merged(tmp_path):
     base, processor = load_model("shapes-base", device="cpu")
     model = adapt(base, rows=(40, 41))

@@ -160,7 +160,9 @@ def _classic_settings(
         image_wh=(size, size),
         select_layer=layout.select_layer,
         select_feature=layout.select_feature,
-        projector_type=layout.projector if is_fresh else projector_type(found.folder, found.names),
+        projector_type=projector_type(
+            found.folder, found.names, otherwise=layout.projector if is_fresh else None
+        ),
         image_aspect_ratio=options.image_aspect_ratio or told or aspect,
         use_im_start_end=layout.use_im_start_end,
     )

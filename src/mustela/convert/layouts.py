@@ -154,8 +154,15 @@ def _text_config(source: Path, raw: Mapping[str, Any]) -> PreTrainedConfig:
     return AutoConfig.for_model(kind, **kept)
 
 
-def projector_type(source: Path, names: Iterable[str]) -> ProjectorName:
+def projector_type(
+    source: Path, names: Iterable[str], *, otherwise: ProjectorName | None = None
+) -> ProjectorName:
     """Tell the kind of a projector from our names of its tensors.
+
+    Args:
+        source: folder, for messages.
+        names: of all tensors there are.
+        otherwise: kind where they don't tell; None: that is an error.
 
     Raises:
         CheckpointError: there is none, or one of another kind.
@@ -166,6 +173,8 @@ def projector_type(source: Path, names: Iterable[str]) -> ProjectorName:
         return "linear"
     if layers == {"linear_1", "linear_2"}:
         return "mlp2x_gelu"
+    if otherwise is not None:
+        return otherwise
     if not layers:
         raise CheckpointError(
             f"{source} has no projector (mm_projector): it is a language model, or a delta or adapter whose "

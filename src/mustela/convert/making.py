@@ -144,9 +144,10 @@ def _initialised(config: MustelaConfig, names: Iterable[str]) -> dict[str, Tenso
             if isinstance(each := model.get_submodule(".".join(path.split(".")[:end])), PreTrainedModel)
         )
         owner._init_weights(layer)
-        made[name] = dict(layer.named_parameters(recurse=False))[leaf].detach()
-        if made[name].isnan().any():
+        tensor = dict(layer.named_parameters(recurse=False)).get(leaf)
+        if tensor is None or tensor.isnan().any():
             raise CheckpointError(f"--allow_missing: {name} has no beginning, so it can't be made afresh.")
+        made[name] = tensor.detach()
     return made
 
 
