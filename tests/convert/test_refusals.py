@@ -26,7 +26,6 @@ from mustela.convert.writing import write_weights as stream
 from mustela.errors import CheckpointError
 from mustela.model import load_model
 
-
 VISION = f"{PREFIX}vision_model."
 SLOW = pytest.mark.slow
 
