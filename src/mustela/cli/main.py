@@ -14,6 +14,7 @@ import mustela
 from mustela.cli import (
     ask,
     benchmarks,
+    chat,
     compare,
     convert,
     data,
@@ -22,6 +23,7 @@ from mustela.cli import (
     merge,
     robustness,
     score,
+    serve,
     train,
     version,
 )
@@ -42,6 +44,8 @@ COMMANDS: Final = (
     compare,
     robustness,
     ask,
+    chat,
+    serve,
     merge,
     data,
     convert,

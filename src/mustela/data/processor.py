@@ -16,7 +16,7 @@ from transformers import AutoImageProcessor, AutoProcessor
 from transformers.processing_utils import ProcessorMixin
 
 from mustela.constants import REGION_TOKEN
-from mustela.data.pictures import Pictures, prepare_pictures
+from mustela.data.pictures import PreparedImage, join_inputs, prepare_image
 from mustela.data.processor_settings import ProcessorSettings
 from mustela.data.prompt import EncodedPrompt, coordinate_digit_weights, encode_prompt
 from mustela.data.render import Rendered, RenderedRegion
@@ -26,7 +26,7 @@ from mustela.data.slots import check_counts, expand_slots, fit_with_regions
 from mustela.data.templates import Template
 from mustela.data.tokenizer import load_tokenizer, sentencepiece_only
 from mustela.errors import CheckpointError, MissingExtraError
-from mustela.regions import Transform, sample_points
+from mustela.regions import sample_points
 
 _BASE_FOLDER = "base_processor"
 _TILES = "tile_processor"
@@ -92,7 +92,7 @@ class MustelaProcessor:
     def encode(
         self,
         rendered: Rendered,
-        images: Sequence[Image.Image],
+        images: Sequence[Image.Image | PreparedImage],
         *,
         rng: np.random.Generator | None = None,
         max_length: int | None = None,
@@ -104,7 +104,7 @@ class MustelaProcessor:
 
         Args:
             rendered: messages and regions, see `mustela.data.render.render`.
-            images: the record's pictures, RGB.
+            images: the record's pictures, RGB or from `prepare_image`.
             rng: draws the points of regions; None spreads them the same way each time.
             max_length: ids at most; whole last rounds are dropped to keep to it.
             generation: end where the model is to answer; no labels.
@@ -123,7 +123,9 @@ class MustelaProcessor:
             CountMismatchError: pictures or regions and their slots differ in number.
         """
         check_counts(rendered, images)
-        pictures = self._prepare(images)
+        pictures = [
+            image if isinstance(image, PreparedImage) else self.prepare_image(image) for image in images
+        ]
         conversations = rounds_apart(rendered) if separate_rounds and not generation else [rendered]
         encoded: list[EncodedPrompt] = []
         for each in conversations:
@@ -133,13 +135,11 @@ class MustelaProcessor:
                 if not encoded:
                     raise
                 break
-        if len(encoded[0].image_positions) < len(images):
-            images = images[: len(encoded[0].image_positions)]
-            pictures = self._prepare(images)
+        pictures = pictures[: len(encoded[0].image_positions)]
         samples = [
             expand_slots(
                 each,
-                pictures.expansions,
+                [picture.expansion for picture in pictures],
                 coordinate_digit_weights(each, digit_weights) if digit_weights else None,
                 region_length=self.settings.tokens_per_region,
             )
@@ -156,22 +156,23 @@ class MustelaProcessor:
             regions = [region for one in conversations[:rounds] for region in one.regions]
         if generation:
             sample.pop("labels")
-        sample["num_images"] = torch.tensor(len(images))
-        sample.update(pictures.inputs)
+        sample["num_images"] = torch.tensor(len(pictures))
+        sample.update(join_inputs([picture.inputs for picture in pictures]))
         if "mm_token_type_ids" in self.base_processor.model_input_names:
             sample["mm_token_type_ids"] = (sample["input_ids"] == self.image_token_id).long()
         if regions:
-            sample["region_points"] = torch.stack(
-                [
-                    self._points(region, images[region.image].size, pictures.transforms[region.image], rng)
-                    for region in regions
-                ]
-            )
+            points = [self._points(region, pictures[region.image], rng) for region in regions]
+            sample["region_points"] = torch.stack(points)
             sample["region_image"] = torch.tensor([region.image for region in regions])
         return sample
 
     def _fitted(
-        self, rendered: Rendered, pictures: Pictures, *, max_length: int | None, generation: bool
+        self,
+        rendered: Rendered,
+        pictures: Sequence[PreparedImage],
+        *,
+        max_length: int | None,
+        generation: bool,
     ) -> EncodedPrompt:
         """Write and encode a conversation; whole last rounds are dropped to keep to the length."""
         prompt = self.template.render(
@@ -192,14 +193,19 @@ class MustelaProcessor:
         return fit_with_regions(
             encoded,
             rendered,
-            [len(ids) for ids in pictures.expansions],
+            [len(picture.expansion) for picture in pictures],
             max_length,
             region_length=self.settings.tokens_per_region,
         )
 
-    def _prepare(self, images: Sequence[Image.Image]) -> Pictures:
-        return prepare_pictures(
-            images,
+    def prepare_image(self, image: Image.Image) -> PreparedImage:
+        """Fit a picture, RGB, to the encoders, to be used for many samples.
+
+        Raises:
+            ConfigError: the base's image processor fits pictures in a way that isn't known.
+        """
+        return prepare_image(
+            image,
             self.base_processor,
             self.settings,
             tile_processor=self.tile_processor,
@@ -207,17 +213,13 @@ class MustelaProcessor:
         )
 
     def _points(
-        self,
-        region: RenderedRegion,
-        size_wh: tuple[int, int],
-        transform: Transform,
-        rng: np.random.Generator | None,
+        self, region: RenderedRegion, picture: PreparedImage, rng: np.random.Generator | None
     ) -> Tensor:
         """Sample a region and carry its points to the encoded picture: `(P, 2)` in 0..1."""
-        points = sample_points(region.raster(size_wh), count=self.settings.region_points, rng=rng)
+        points = sample_points(region.raster(picture.size_wh), count=self.settings.region_points, rng=rng)
         if self.settings.sampling_geometry == "original":
             points -= 0.5
-        encoded = transform.points(points) / np.asarray(transform.encoded_wh)
+        encoded = picture.transform.points(points) / np.asarray(picture.transform.encoded_wh)
         return torch.from_numpy(np.clip(encoded, 0, 1).astype(np.float32))
 
     def decode(self, ids: Sequence[int] | Tensor) -> str:

@@ -7,7 +7,7 @@ from mustela.regions.image import FirstFrameWarning, image_size, load_image
 from mustela.regions.mask import Mask
 from mustela.regions.reading import Scale
 from mustela.regions.sampling import sample_points
-from mustela.regions.serial import region_from_json, region_to_json
+from mustela.regions.serial import found_to_json, region_from_json, region_to_json
 from mustela.regions.styles import (
     COORDINATE_STYLES,
     CoordinateStyle,
@@ -50,6 +50,7 @@ __all__ = [
     "find_regions",
     "format_box",
     "format_point",
+    "found_to_json",
     "image_size",
     "load_image",
     "quantise",
