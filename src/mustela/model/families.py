@@ -87,7 +87,7 @@ def _qwen3_vl_blank(config: Any) -> dict[str, Tensor]:
 FAMILIES: dict[str, Family] = {
     "mustela_classic": Family(
         image_inputs=("pixel_values",),
-        optional_inputs=("image_tiles", "image_content", "tile_pixel_values"),
+        optional_inputs=("image_tiles", "image_content", "tile_pixel_values", "image_maps"),
         position_inputs=(),
         channels=lambda config: config.region_width,
         grids=_classic_grids,
@@ -192,8 +192,8 @@ def encode_images(base: PreTrainedModel, inputs: Mapping[str, Tensor]) -> ImageF
         ConfigError: the base's kind is not known.
     """
     family = family_of(base.config)
-    given = {name: inputs[name] for name in family.image_inputs}
-    given |= {name: inputs[name] for name in family.optional_inputs if name in inputs}
+    names = (*family.image_inputs, *family.optional_inputs)
+    given = {name: inputs[name] for name in names if name in inputs}
     outputs = base.model.get_image_features(**given, return_dict=True)
     return ImageFeatures(outputs, family.grids(base.model, outputs, given))
 

@@ -135,9 +135,10 @@ class MustelaTrainer(CheckpointingTrainer):
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
     ) -> Tensor:
         """Run one forward and backward pass, counting samples and tokens and looking at the loss."""
-        self._samples += int(inputs["input_ids"].shape[0])
-        self._tokens = self._tokens + inputs["attention_mask"].sum()
         records = inputs.get("record")
+        # A row may hold several.
+        self._samples += len(inputs["input_ids"] if records is None else records)
+        self._tokens = self._tokens + inputs["attention_mask"].sum()
         loss = super().training_step(model, inputs, num_items_in_batch)
         self._guard.look(loss, records)
         return loss
@@ -145,6 +146,9 @@ class MustelaTrainer(CheckpointingTrainer):
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Compute the loss; the model isn't told which records it sees."""
         inputs = {name: value for name, value in inputs.items() if name != "record"}
+        if self.setup.features is not None:
+            with self.accelerator.autocast():
+                inputs = self.setup.features(inputs)
         return super().compute_loss(model, inputs, *args, **kwargs)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
