@@ -28,7 +28,7 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def writer() -> Iterator[Callable[..., FeatureWriter]]:
+def writer(folder) -> Iterator[Callable[..., FeatureWriter]]:
     """Opens writers, and closes them at the end."""
     with ExitStack() as stack:
 

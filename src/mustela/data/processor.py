@@ -15,15 +15,12 @@ from torch import Tensor
 from transformers import AutoImageProcessor
 from transformers.processing_utils import ProcessorMixin
 
-from mustela.constants import REGION_TOKEN
 from mustela.data.base_processor import load_base_processor
 from mustela.data.pictures import PreparedImage, join_inputs, place_image, prepare_image
 from mustela.data.processor_settings import ProcessorSettings
-from mustela.data.prompt import EncodedPrompt, coordinate_digit_weights, encode_prompt
 from mustela.data.render import Rendered, RenderedRegion
-from mustela.data.rounds import SampleTooLongError
-from mustela.data.rounds_apart import join_rounds, rounds_apart
-from mustela.data.slots import check_counts, expand_slots, fit_with_regions
+from mustela.data.sample_text import DigitWeights, SampleWriter
+from mustela.data.slots import check_counts
 from mustela.data.templates import Template
 from mustela.errors import CheckpointError
 from mustela.regions import Size, sample_points
@@ -32,7 +29,6 @@ _BASE_FOLDER = "base_processor"
 _TILES = "tile_processor"
 _REGIONS = "region_processor"
 _FILE = "processor_config.json"
-DigitWeights = tuple[float, float, float]
 
 __all__ = ["DigitWeights", "MustelaProcessor", "ProcessorSettings"]
 
@@ -126,7 +122,7 @@ class MustelaProcessor:
         pictures: Sequence[PreparedImage] = [
             image if isinstance(image, PreparedImage) else self.prepare_image(image) for image in images
         ]
-        sample, regions, pictures = self._written(
+        sample, regions, pictures = self._writer.write(
             rendered,
             pictures,
             max_length=max_length,
@@ -161,82 +157,15 @@ class MustelaProcessor:
             ConfigError: the base's image processor fits pictures in its own way.
         """
         pictures = [self.place_image(size_wh) for size_wh in sizes_wh]
-        sample, _, _ = self._written(
+        sample, _, _ = self._writer.write(
             rendered, pictures, max_length=max_length, separate_rounds=separate_rounds
         )
         return len(sample["input_ids"])
 
-    def _written(
-        self,
-        rendered: Rendered,
-        pictures: Sequence[PreparedImage],
-        *,
-        max_length: int | None,
-        generation: bool = False,
-        digit_weights: DigitWeights | None = None,
-        separate_rounds: bool = False,
-    ) -> tuple[dict[str, Tensor], list[RenderedRegion], Sequence[PreparedImage]]:
-        """Return the sequences of a sample, and the regions and pictures that were kept."""
-        conversations = rounds_apart(rendered) if separate_rounds and not generation else [rendered]
-        encoded: list[EncodedPrompt] = []
-        for each in conversations:
-            try:
-                encoded.append(self._fitted(each, pictures, max_length=max_length, generation=generation))
-            except SampleTooLongError:
-                if not encoded:
-                    raise
-                break
-        pictures = pictures[: len(encoded[0].image_positions)]
-        samples = [
-            expand_slots(
-                each,
-                [picture.expansion for picture in pictures],
-                coordinate_digit_weights(each, digit_weights) if digit_weights else None,
-                region_length=self.settings.tokens_per_region,
-            )
-            for each in encoded
-        ]
-        regions = [
-            region
-            for each, one in zip(encoded, conversations, strict=False)
-            for region in one.regions[: len(each.region_positions)]
-        ]
-        sample = samples[0]
-        if len(samples) > 1:
-            sample, rounds = join_rounds(samples, region_token_id=self.region_token_id, max_length=max_length)
-            regions = [region for one in conversations[:rounds] for region in one.regions]
-        return sample, regions, pictures
-
-    def _fitted(
-        self,
-        rendered: Rendered,
-        pictures: Sequence[PreparedImage],
-        *,
-        max_length: int | None,
-        generation: bool,
-    ) -> EncodedPrompt:
-        """Write and encode a conversation; whole last rounds are dropped to keep to the length."""
-        prompt = self.template.render(
-            rendered.messages,
-            image_token=self.image_token,
-            region_token=self.settings.region_token or REGION_TOKEN,
-            add_generation_prompt=generation,
-            mm_use_im_start_end=self.settings.mm_use_im_start_end,
-        )
-        encoded = encode_prompt(
-            prompt,
-            self.tokenizer,
-            image_token=self.image_token,
-            region_token=self.settings.region_token or REGION_TOKEN,
-        )
-        if max_length is None:
-            return encoded
-        return fit_with_regions(
-            encoded,
-            rendered,
-            [len(picture.expansion) for picture in pictures],
-            max_length,
-            region_length=self.settings.tokens_per_region,
+    @property
+    def _writer(self) -> SampleWriter:
+        return SampleWriter(
+            self.template, self.tokenizer, self.image_token, self.settings, self.region_token_id
         )
 
     def prepare_image(self, image: Image.Image) -> PreparedImage:
