@@ -32,8 +32,8 @@ def writer(folder) -> Iterator[Callable[..., FeatureWriter]]:
     """Opens writers, and closes them at the end."""
     with ExitStack() as stack:
 
-        def make(at: Path = folder, *, limit: int = 10_000) -> FeatureWriter:
-            made = FeatureWriter(at, root=folder.parent, max_bytes=limit)
+        def make(at: Path = folder, *, limit: int = 10_000, **more: int) -> FeatureWriter:
+            made = FeatureWriter(at, root=folder.parent, max_bytes=limit, **more)
             stack.callback(made.close)
             return made
 
@@ -104,6 +104,15 @@ def test_the_limit_counts_all_towers_and_is_told_once(folder, writer, caplog):
     assert [record.message.count("cache_vision_features_gb") for record in caplog.records] == [1]
     assert FeatureReader(folder, SHAPE).get(keys(4)[1]) is not None
     assert FeatureReader(folder, SHAPE).get(keys(4)[2]) is None
+
+
+def test_writers_share_what_is_left(folder, writer):
+    writer(folder.parent / "other").put(keys(1)[0], features(0), (1, 1))
+    one = writer(limit=3 * BYTES, writers=2)
+    for number, key in enumerate(keys(2)):
+        one.put(key, features(number), (1, 1))
+    assert FeatureReader(folder, SHAPE).get(keys(2)[0]) is not None
+    assert FeatureReader(folder, SHAPE).get(keys(2)[1]) is None
 
 
 def test_numbers_that_are_not_finite_are_not_kept_and_large_ones_become_the_largest(folder, writer):

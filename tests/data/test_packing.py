@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mustela.data.dataset import RecordDataset
 from mustela.data.packing import RowPlan, fill_rows
+from mustela.data.record import Record, Turn
+from mustela.data.render import RenderOptions
+from mustela.data.rounds import SampleTooLongError
 
 SKEWED = np.random.default_rng(0).lognormal(5.2, 0.7, 3000).clip(20, 2048).astype(int)
 
@@ -46,3 +50,21 @@ def test_samples_of_no_length_are_left_out():
     assert [row.tolist() for row in plan.rows(0)] == [[3, 1]]
     assert (plan.samples, plan.fill) == (2, 1.0)
     assert len(RowPlan([0], row_length=10, seed=0)) == 0
+
+
+class Counting:
+    """A processor that drops a round of ten ids where a limit asks for it."""
+
+    def count_tokens(self, rendered, sizes_wh, *, max_length=None, separate_rounds=False):
+        if max_length is not None and max_length < 20:
+            raise SampleTooLongError("too long")
+        return 30 if max_length is None or max_length >= 30 else 20
+
+
+@pytest.mark.parametrize(("limit", "longest"), [(None, 30), (30, 30), (25, 25), (10, None)])
+def test_a_sample_that_drops_rounds_may_take_up_to_the_limit(limit, longest):
+    record = Record("a", (), (Turn("user", "Hello?"), Turn("assistant", "Hello.")))
+    source = [(record, None)]
+    dataset = RecordDataset(source, Counting(), options=RenderOptions(), seed=0, max_length=limit)
+    assert dataset.longest(0) == longest
+    assert dataset.skipped["too_long"] == (longest is None)

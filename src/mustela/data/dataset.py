@@ -134,9 +134,13 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
             sizes = [image.size_wh or self._size_of(image, folder) for image in record.images]
             options = replace(self.options, box_input="box")
             rendered = render(record, options, sizes_wh=sizes, rng=sample_rng(self.seed, 0, index))
-            return self.processor.count_tokens(
-                rendered, sizes, max_length=self.max_length, separate_rounds=self.separate_rounds
-            )
+            apart = self.separate_rounds
+            whole = self.processor.count_tokens(rendered, sizes, separate_rounds=apart)
+            if self.max_length is None or whole <= self.max_length:
+                return whole
+            # Rounds that don't fit with boxes may fit with points: only the limit is sure.
+            self.processor.count_tokens(rendered, sizes, max_length=self.max_length, separate_rounds=apart)
+            return self.max_length
         except SampleTooLongError as error:
             self._count("too_long", f'record "{record.id}": {error}')
         except ImageError as error:

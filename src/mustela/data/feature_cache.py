@@ -111,19 +111,21 @@ class FeatureWriter:
         folder: as of the reader.
         root: the folder whose files the limit counts.
         max_bytes: of all files below `root`.
+        writers: processes that share what is left of it.
 
     Raises:
         ConfigError: the folder can't be written.
     """
 
-    def __init__(self, folder: Path, *, root: Path, max_bytes: int) -> None:
+    def __init__(self, folder: Path, *, root: Path, max_bytes: int, writers: int = 1) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._left = max_bytes - sum(each.stat().st_size for each in root.glob(f"*/*{_NUMBERS}"))
+            used = sum(each.stat().st_size for each in root.glob(f"*/*{_NUMBERS}"))
         except OSError as error:
             raise ConfigError(
                 f"cache_vision_features {root}: can't keep features there: {error.strerror or error}."
             ) from error
+        self._left = (max_bytes - used) // writers
         self._folder = folder
         self._known: set[bytes] = set()
         self._files: tuple[BinaryIO, BinaryIO] | None = None

@@ -118,8 +118,8 @@ def open_feature_cache(
     vision: Any = base.config.vision_config
     patch = patch_size(vision)
     shape_hwc = height // patch, width // patch, base.config.layer_width
-    share = int(stage.data.cache_vision_features_gb * _GIGABYTE) // stage.training.world_size
-    writer = FeatureWriter(folder, root=root, max_bytes=share)
+    limit = int(stage.data.cache_vision_features_gb * _GIGABYTE)
+    writer = FeatureWriter(folder, root=root, max_bytes=limit, writers=stage.training.world_size)
     return FeatureReader(folder, shape_hwc), KeptFeatures(model, writer)
 
 
