@@ -242,7 +242,8 @@ class DataArguments:
         metadata={"help": "held-out record files, for the slice during training and the end"},
     )
     eval_image_folder: list[str] = field(
-        default_factory=list, metadata={"help": "their image folders; unset: those of the training files"}
+        default_factory=list,
+        metadata={"help": "their image folders, one a file or one for all; unset: the training files'"},
     )
     eval_records: int = field(
         default=64, metadata={"help": "held-out records answered at each evaluation during training"}

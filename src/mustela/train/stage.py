@@ -83,9 +83,8 @@ def train_stage(
         How often a sample was replaced by the next, by reason.
     """
     model, processor = built
-    style = run.data.arguments.coordinates
-    if style is not None:
-        processor.settings = replace(processor.settings, coordinates=style)
+    style = run.data.arguments.coordinates or processor.settings.coordinates
+    processor.settings = replace(processor.settings, coordinates=style, no_coor=run.data.options.no_coor)
     stage = run.stage
     training = dataclasses.replace(stage.training, output_dir=str(run.path), report_to=[])
     first_values = run.path / FIRST_VALUES

@@ -6,7 +6,7 @@ import pickle
 import random
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -163,12 +163,16 @@ class MustelaTrainer(CheckpointingTrainer):
         super().log(logs, start_time)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Measure the loss on held-out records, then let `examine` ask the model.
+        """Measure the loss on held-out records, if there are any, then let `examine` ask the model.
 
         Neither takes from the random numbers of the training.
         """
         with _random_numbers_kept():
-            metrics = super().evaluate(*args, **kwargs)
+            metrics: dict[str, float] = {}
+            if isinstance(self.eval_dataset, Sized) and len(self.eval_dataset):
+                metrics = super().evaluate(*args, **kwargs)
+            else:
+                self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
             if self.setup.examine is not None:
                 model = self.accelerator.unwrap_model(self.model)
                 model.eval()
