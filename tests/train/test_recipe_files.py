@@ -144,6 +144,7 @@ def test_the_settings_train_on_tiny_models(runs, path, shapes, wide_parts, tmp_p
         "dataloader_num_workers": 0,
         "max_steps": 2,
         "logging_steps": 1,
+        "save_strategy": "no",
     }
     if "stages" in recipe:
         sizes = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
