@@ -124,3 +124,9 @@ def test_attention_without_a_mask_of_its_own_is_refused(classic_pair):
     classic_pair.model.base.config.get_text_config()._attn_implementation = "flash_attention_2"
     with pytest.raises(ConfigError, match="separate_rounds needs attn_implementation sdpa or eager"):
         classic_pair.model(**classic_pair.batch([row]))
+
+
+def test_a_base_with_positions_of_its_own_is_refused(qwen_pair):
+    row = qwen_pair.processor.encode(conversation(), [noise(0)], separate_rounds=True)
+    with pytest.raises(ConfigError, match=r"the base is of type qwen3_vl.*Leave it out"):
+        qwen_pair.model(**qwen_pair.batch([row]))

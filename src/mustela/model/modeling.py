@@ -271,7 +271,7 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def forward(
         self,
         input_ids: Tensor,
-        attention_mask: Tensor | None = None,
+        attention_mask: Tensor | dict[str, Tensor] | None = None,
         labels: Tensor | None = None,
         label_weights: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
@@ -294,17 +294,14 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             CountMismatchError: numbers of region tokens, regions or images disagree.
         """
         segments = inputs.pop("segments", None)
-        if segments is not None and attention_mask is not None:
-            attention_mask = visibility(  # type: ignore[assignment]
-                self.base.config.get_text_config(),
-                attention_mask,
-                segments,
-                inputs["position_ids"],
-                dtype=self.dtype,
-            )
+        if segments is not None:
+            attention_mask = visibility(self.base, attention_mask, segments, inputs.get("position_ids"))
+        # Before the regions, as pictures are: some engines join gradients in the order in which they come.
+        has_pictures = inputs.get("pixel_values") is not None or inputs.get("image_features") is not None
+        blank = None if has_pictures or not self._waits_for_pictures() else self.blank_picture()
         rows, region_features, inputs = self._prepare(input_ids, inputs)
-        if inputs.get("mm_encoder_outputs") is None and self._waits_for_pictures():
-            region_features = region_features + self.blank_picture()
+        if blank is not None:
+            region_features = region_features + blank
         with region_embeddings(self.get_input_embeddings(), rows, region_features):
             if labels is None:
                 outputs = self.base(input_ids=input_ids, attention_mask=attention_mask, **inputs)

@@ -9,39 +9,45 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
-from mustela.errors import ConfigError
+from mustela.errors import ConfigError, CountMismatchError
+from mustela.model.classic_config import ClassicConfig
 
 _IMPLEMENTATIONS = ("sdpa", "eager")
 _WINDOWED = "sliding_attention"
 
 
 def visibility(
-    config: Any,
-    attention_mask_BT: Tensor,
-    segments_BT: Tensor,
-    position_ids_BT: Tensor,
-    *,
-    dtype: torch.dtype,
+    base: PreTrainedModel, attention_mask_BT: Any, segments_BT: Tensor, position_ids_BT: Tensor | None
 ) -> Tensor | dict[str, Tensor]:
     """Return the attention mask of rows whose conversations don't see each other.
 
     A token sees what lies before it in its own segment and in segment 0, which all share.
 
     Args:
-        config: of the language model.
+        base: what the mask is for.
         attention_mask_BT: 0 at padding.
         segments_BT: segment of each token.
         position_ids_BT: place of each token in its conversation; windows are counted in them.
-        dtype: of the language model.
 
     Returns:
         `(B, 1, T, T)`: bool, true where a query (third axis) sees a key (fourth), or, for `eager` attention,
         what is added to the scores. By kind of layer where some see only a window.
 
     Raises:
-        ConfigError: the attention takes no such mask.
+        ConfigError: the base or its attention takes no such mask.
+        CountMismatchError: positions or the mask of the padding are missing.
     """
+    kind = base.config.model_type
+    if kind != ClassicConfig.model_type:
+        raise ConfigError(
+            "separate_rounds works for the composition of --vision_tower and a language model; the base"
+            f" is of type {kind}, whose positions or masks follow its pictures. Leave it out."
+        )
+    if attention_mask_BT is None or position_ids_BT is None:
+        raise CountMismatchError("A batch with segments needs attention_mask and position_ids too.")
+    config: Any = base.config.get_text_config()
     implementation = config._attn_implementation
     if implementation not in _IMPLEMENTATIONS:
         raise ConfigError(
@@ -58,7 +64,7 @@ def visibility(
         mask = (mask | torch.eye(length, dtype=torch.bool, device=mask.device))[:, None]
         if implementation == "sdpa":
             return mask
-        return torch.where(mask, 0.0, torch.finfo(dtype).min).to(dtype)
+        return torch.where(mask, 0.0, torch.finfo(base.dtype).min).to(base.dtype)
 
     if _WINDOWED not in (getattr(config, "layer_types", None) or ()):
         return finished(seen)

@@ -145,6 +145,15 @@ def check_training(training: TrainingArguments, *, data: DataArguments) -> None:
         )
     if training.remove_unused_columns:
         raise ConfigError("remove_unused_columns would drop the regions from the batches. Leave it False.")
+    if training.muon and (training.shares_out or training.deepspeed):
+        raise ConfigError(
+            "muon works on whole matrices, which fsdp and deepspeed take apart. Leave one of them out."
+        )
+    if training.max_nonfinite_losses and training.deepspeed:
+        raise ConfigError(
+            "max_nonfinite_losses: deepspeed has changed the weights when a loss is looked at. Leave one of "
+            "them out; without it the first such loss stops the run."
+        )
     for service in training.report_to or ():
         if service in _EXTRAS:
             require(service, extra=_EXTRAS[service])
@@ -164,7 +173,7 @@ def check_attention(model: ModelArguments) -> None:
         return
     try:
         importlib.import_module(package)
-    except ImportError as error:
+    except (ImportError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise MissingExtraError(
             f"--attn_implementation {wanted} needs the package {package}, which can't be imported. It is "
