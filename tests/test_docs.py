@@ -99,6 +99,7 @@ def test_every_flag_in_the_prose_exists() -> None:
             ["robustness"],
             ["ask"],
             ["serve"],
+            ["chat"],
             ["merge"],
             *(["data", name] for name in DATA_COMMANDS),
             ["convert", "ml-ferret"],
