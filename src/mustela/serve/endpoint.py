@@ -71,7 +71,10 @@ class ChatEndpoint:
             asked = await _unless_gone(request, chat.prepare(body))
             if body.stream:
                 return StreamingResponse(
-                    self._events(chat, body, asked, deadline), media_type="text/event-stream"
+                    self._events(chat, body, asked, deadline),
+                    media_type="text/event-stream",
+                    # nginx would hold pieces back until it has many.
+                    headers={"cache-control": "no-cache", "x-accel-buffering": "no"},
                 )
             return await _unless_gone(request, self._whole(chat, body, asked, deadline))
         except ClientDisconnect:
