@@ -89,7 +89,7 @@ def test_errors_have_the_clients_own_kinds(client: Any, tiny: Predictor) -> None
         ):
             wrong.models.list()
         with openai.OpenAI(base_url=f"{locked.address}/v1", api_key="right", max_retries=0) as right:
-            body = question("Is it?", max_tokens=300)
+            body = question("Is it?", max_tokens=200)
             with pytest.raises(openai.InternalServerError, match="not ready in time"):
                 right.chat.completions.create(**body)
             with pytest.raises(openai.APIError, match="not ready in time"):

@@ -52,7 +52,7 @@ def post(port: int, **settings: object) -> http.client.HTTPResponse:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_what_runs_is_finished_before_the_end(tiny_model_folder: Path, number: signal.Signals) -> None:
     with started(tiny_model_folder) as (process, port):
-        streams = [post(port, stream=True, max_tokens=300) for _ in range(3)]
+        streams = [post(port, stream=True, max_tokens=200) for _ in range(3)]
         heads = [stream.read(20) for stream in streams]
         process.send_signal(number)
         ends = [stream.read() for stream in streams]

@@ -171,9 +171,9 @@ def test_a_full_server_tells_when_to_come_back(tiny: Predictor) -> None:
 
 def test_an_answer_that_takes_too_long_is_given_up(tiny: Predictor) -> None:
     with running(tiny, limits=Limits(seconds=0.02)) as server:
-        reply = server.post(question("Is it?", max_tokens=300))
+        reply = server.post(question("Is it?", max_tokens=200))
         assert (reply.status, reply.json["error"]["code"]) == (504, "timeout")
-        stream = server.post(question("Is it?", max_tokens=300, stream=True))
+        stream = server.post(question("Is it?", max_tokens=200, stream=True))
         assert b'"code": "timeout"' in stream.body
         assert b"[DONE]" not in stream.body
 
@@ -191,7 +191,7 @@ def test_a_body_that_trickles_in_is_given_up(tiny: Predictor) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 def test_nothing_is_made_for_a_client_that_left(tiny: Predictor, stream: bool) -> None:
     with running(tiny) as server:
-        body = json.dumps(question("Is it?", max_tokens=300, stream=stream)).encode()
+        body = json.dumps(question("Is it?", max_tokens=200, stream=stream)).encode()
         with socket.create_connection(("127.0.0.1", server.port)) as client:
             head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
             client.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + body)
