@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from tests.serve.running import MODEL, question
 
-from mustela.cli.main import main
+from mustela.cli.main import build_parser, main
 
 
 @contextmanager
@@ -75,6 +75,10 @@ def test_requests_are_logged_when_asked(tiny_model_folder: Path) -> None:
         said = process.stdout.read()
         assert '"POST /v1/chat/completions HTTP/1.1" 200' in said
         assert "Is it" not in said
+
+
+def test_nobody_else_reaches_it_unless_it_is_told_so() -> None:
+    assert build_parser().parse_args(["serve", MODEL]).host == "127.0.0.1"
 
 
 def test_a_port_that_is_taken(tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

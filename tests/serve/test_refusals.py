@@ -145,6 +145,14 @@ def test_a_large_body_is_refused_unread(tiny: Predictor) -> None:
         assert server.post(question("Is it?")).status == 200
 
 
+def test_fifty_megabytes_are_refused_by_their_length(server: Running) -> None:
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        client.sendall(head + b"Content-Length: 52428800\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 413")
+    assert server.get("/readyz").status == 200
+
+
 def test_a_large_picture_is_refused(tiny: Predictor) -> None:
     with running(tiny, limits=Limits(image_bytes=2000, image_pixels=5000)) as server:
         assert server.post(question("?", image=picture(0, (60, 50)))).status == 413
