@@ -78,6 +78,14 @@ class FeatureGrids:
         window = None if self.window is None else self.window[index]
         return FeatureGrids(self.table, self.start[index], self.size_hw[index], window)
 
+    def cell_size(self, image_R: Tensor) -> Tensor:
+        """Return width and height of each image's cells, in 0..1 of the encoded picture: `(R, 2)`."""
+        size_R2 = 1.0 / self.size_hw[image_R].flip(-1).float()
+        if self.window is None:
+            return size_R2
+        low_R2, high_R2 = self.window[image_R].float().split(2, dim=-1)
+        return size_R2 * (high_R2 - low_R2)
+
     def copied(self) -> FeatureGrids:
         """Return the same grids in a table that holds nothing else."""
         cells = self.size_hw.prod(-1).tolist()

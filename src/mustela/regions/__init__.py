@@ -2,7 +2,8 @@
 
 from mustela.regions.boxes import box_area, box_iou
 from mustela.regions.draw import draw_regions
-from mustela.regions.finder import Found, FoundRegion, Rejected, find_regions
+from mustela.regions.finder import find_regions
+from mustela.regions.found import Found, FoundRegion, Rejected
 from mustela.regions.image import FirstFrameWarning, image_size, load_image
 from mustela.regions.mask import Mask
 from mustela.regions.reading import Scale

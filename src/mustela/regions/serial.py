@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mustela.errors import RegionError
-from mustela.regions.finder import FoundRegion
+from mustela.regions.found import FoundRegion
 from mustela.regions.mask import Mask
 from mustela.regions.types import SCRIBBLE_WIDTH, Box, Point, Polygon, Region, Scribble
 
