@@ -257,20 +257,23 @@ def test_a_model_that_is_being_loaded_is_told() -> None:
 
 
 def test_nothing_of_a_request_is_logged(
-    server: Running, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    server: Running,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server.post(question("my secret", image=picture(), max_tokens=2))
     server.post(b'{"messages": "my secret"')
     server.get("/my-secret?my=secret")
 
-    def broken(*_: Any) -> Any:
+    def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("my secret")
 
     monkeypatch.setattr("mustela.serve.chat.Chat.begin", broken)
     reply = server.post(question("my secret", max_tokens=2))
     assert (reply.status, reply.json["error"]["code"]) == (500, "internal_error")
-    said = "".join(capfd.readouterr())
-    assert "RuntimeError" in said
+    said = "".join(capfd.readouterr()) + caplog.text
+    assert "a request failed with RuntimeError" in said
     assert "secret" not in said
 
 
