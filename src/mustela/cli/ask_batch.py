@@ -99,7 +99,7 @@ def _lines(predictor: Predictor, batch: Sequence[Asked], max_new_tokens: int) ->
             image = None if asked.image is None else load_image(asked.image)
             for region in asked.regions:
                 if image is not None:
-                    region.raster(image.size)
+                    region.anchor(image.size)
             queries[asked.id] = Query(image, asked.question, asked.regions)
         except MustelaError as error:
             faults[asked.id] = str(error)
