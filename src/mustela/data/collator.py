@@ -11,9 +11,15 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from mustela.constants import IGNORE_INDEX
+from mustela.data.joining import join_pictures
 
 # What padding holds in each sequence of a sample; input_ids take the tokenizer's padding token.
-_PADDING = {"labels": float(IGNORE_INDEX), "label_weights": 0.0, "mm_token_type_ids": 0.0}
+_PADDING = {
+    "labels": float(IGNORE_INDEX),
+    "label_weights": 0.0,
+    "mm_token_type_ids": 0.0,
+    "token_type_ids": 0.0,
+}
 
 
 def collate(
@@ -63,7 +69,7 @@ def collate(
         )
     done = {"input_ids", "num_images", "region_points", "region_image", *_PADDING}
     for name in {name for sample in samples for name in sample} - done:
-        batch[name] = torch.cat([sample[name] for sample in samples if name in sample])
+        batch[name] = join_pictures([sample[name] for sample in samples if name in sample])
     return batch
 
 

@@ -11,10 +11,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mustela.data.fitting import fit_classic, fit_of_base
+from mustela.data.base_fitting import BaseFit, fit_of_base
+from mustela.data.fitting import fit_classic
+from mustela.data.joining import join_pictures
 from mustela.data.processor_settings import ProcessorSettings
 from mustela.data.tiling import TileTokens
 from mustela.regions import Size, Stretch, Tiled, Transform
+
+# What image processors make for the ids that stand for a picture; no model takes it.
+_FOR_EXPANSIONS = (
+    "batch_num_images", "cols", "num_crops", "num_patches", "num_soft_tokens_per_image", "rows",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -22,10 +29,10 @@ class Pictures:
     """Pictures as the model takes them.
 
     Attributes:
-        inputs: the base's image tensors. With `anyres` also `tile_pixel_values (K, 3, h, w)`, the tiles of
-            all pictures, `image_tiles (N, 2)`, rows and columns of them (0 where a picture has none), and
-            `image_content (N, 4)`, left, top, right and bottom of the picture on its canvas in pixels. With a
-            region tower also `region_pixel_values (N, 3, h, w)` and `region_window (N, 4)`, left, top, right
+        inputs: the base's image tensors. Where there are tiles also `image_tiles (N, 2)`, rows and columns of
+            them (0 where a picture has none), and `image_content (N, 4)`, left, top, right and bottom of the
+            picture on its canvas in pixels; with `anyres` `tile_pixel_values (K, 3, h, w)`, the tiles of all
+            pictures. With a region tower also `region_pixel_values (N, 3, h, w)` and `region_window (N, 4)`, left, top, right
             and bottom of the whole picture in 0..1 of the encoded one.
         expansions: the ids that stand for each picture.
         transforms: how each was fitted.
@@ -55,35 +62,53 @@ def prepare_pictures(
     """
     if not images:
         return Pictures({}, [], [])
-    normalise = base_processor.image_processor
-    transforms: list[Transform]
-    if settings.image_aspect_ratio is not None and settings.resized_image_wh is not None:
-        size_wh = settings.resized_image_wh
-        transforms = [
-            fit_classic(settings.image_aspect_ratio, image.size, size_wh, grids_wh=settings.image_grids)
-            for image in images
-        ]
-        fitted = [
-            (Stretch(image.size, size_wh) if isinstance(transform, Tiled) else transform).apply(image)
-            for transform, image in zip(transforms, images, strict=True)
-        ]
-        inputs = normalise(fitted, return_tensors="pt")
+    if settings.image_aspect_ratio is None or settings.resized_image_wh is None:
+        made = _fitted_by_base(images, base_processor)
     else:
-        inputs = normalise(list(images), return_tensors="pt")
-        transforms = [fit_of_base(normalise, inputs, index, image.size) for index, image in enumerate(images)]
-    if settings.image_aspect_ratio == "anyres":
+        made = _fitted_here(images, base_processor, settings, tile_processor)
+    if settings.region_image_wh is None:
+        return made
+    regions = _region_inputs(images, made.transforms, region_processor, settings.region_image_wh)
+    return Pictures({**made.inputs, **regions}, made.expansions, made.transforms)
+
+
+def _fitted_here(
+    images: Sequence[Image.Image], base_processor: Any, settings: ProcessorSettings, tile_processor: Any
+) -> Pictures:
+    """Fit pictures as `settings` say; the base's image processor only normalises them."""
+    normalise, size_wh = base_processor.image_processor, settings.resized_image_wh or (0, 0)
+    aspect = settings.image_aspect_ratio or ""
+    transforms = [fit_classic(aspect, image.size, size_wh, grids_wh=settings.image_grids) for image in images]
+    fitted = [
+        (Stretch(image.size, size_wh) if isinstance(transform, Tiled) else transform).apply(image)
+        for transform, image in zip(transforms, images, strict=True)
+    ]
+    inputs = normalise(fitted, return_tensors="pt")
+    if aspect == "anyres":
         count_tokens = tile_tokens(settings, base_processor)
         expansions = [
             [base_processor.image_token_id] * count_tokens.count(fit if isinstance(fit, Tiled) else None)
             for fit in transforms
         ]
-        tensors = {**inputs, **_tile_inputs(images, transforms, tile_processor or normalise)}
+        inputs = {**inputs, **_tile_inputs(images, transforms, tile_processor or normalise)}
     else:
         expansions = [_expansion(base_processor, inputs, index) for index in range(len(images))]
-        tensors = dict(inputs)
-    if settings.region_image_wh is not None:
-        tensors |= _region_inputs(images, transforms, region_processor, settings.region_image_wh)
-    return Pictures(tensors, expansions, transforms)
+    return Pictures(dict(inputs), expansions, transforms)
+
+
+def _fitted_by_base(images: Sequence[Image.Image], base_processor: Any) -> Pictures:
+    """Let the base's image processor fit pictures, each by itself, as some see the pictures of a list as one."""
+    options = base_processor._merge_kwargs(return_tensors="pt")["images_kwargs"]
+    each, fits, expansions = [], [], []
+    for image in images:
+        made = base_processor.image_processor([image], **options)
+        fit: BaseFit = fit_of_base(base_processor.image_processor, made, image.size)
+        fits.append(fit)
+        expansions.append(_expansion(base_processor, made, 0))
+        tensors = {name: value for name, value in made.items() if name not in _FOR_EXPANSIONS}
+        each.append({**tensors, **fit.inputs()})
+    joined = {name: join_pictures([tensors[name] for tensors in each]) for name in each[0]}
+    return Pictures(joined, expansions, [fit.transform for fit in fits])
 
 
 def tile_tokens(settings: ProcessorSettings, base_processor: Any) -> TileTokens:

@@ -22,6 +22,7 @@ from mustela.data.prompt import coordinate_digit_weights, encode_prompt
 from mustela.data.render import Rendered, RenderedRegion
 from mustela.data.slots import check_counts, expand_slots, fit_with_regions
 from mustela.data.templates import Template
+from mustela.data.token_types import token_types
 from mustela.data.tokenizer import load_tokenizer, sentencepiece_only
 from mustela.errors import CheckpointError, MissingExtraError
 from mustela.regions import Transform, sample_points
@@ -140,12 +141,11 @@ class MustelaProcessor:
         sample = expand_slots(
             encoded, pictures.expansions, weights, region_length=self.settings.tokens_per_region
         )
-        if generation:
-            sample.pop("labels")
         sample["num_images"] = torch.tensor(len(images))
         sample.update(pictures.inputs)
-        if "mm_token_type_ids" in self.base_processor.model_input_names:
-            sample["mm_token_type_ids"] = (sample["input_ids"] == self.image_token_id).long()
+        sample |= token_types(self.base_processor, sample)
+        if generation:
+            sample.pop("labels")
         regions = rendered.regions[: len(encoded.region_positions)]
         if regions:
             sample["region_points"] = torch.stack(

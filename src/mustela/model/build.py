@@ -265,6 +265,7 @@ def build_on_base(
         region_points=regions.points,
         tokens_per_region=regions.tokens,
         sampling_geometry=regions.geometry,
+        coordinates=model.family.coordinates,
     )
     template = get_template(
         version,
