@@ -17,6 +17,7 @@ from transformers.utils.generic import ModelOutput
 
 from mustela.constants import IGNORE_INDEX
 from mustela.errors import CountMismatchError
+from mustela.model.alignment import align_weights
 from mustela.model.configuration import MustelaConfig
 from mustela.model.families import family_of
 from mustela.model.grids import FeatureGrids
@@ -114,6 +115,7 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             kwargs.pop("config", None)
             return load_adapter(pretrained_model_name_or_path, **kwargs)
         model: Any = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        align_weights(model)
         return model
 
     def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
