@@ -1,7 +1,7 @@
 """How a base's own image processor fitted a picture, read off what it made of it.
 
 Most processors stretch the whole picture to what the encoder takes, so that shares of the sides stay as they
-are; some crop, pad or cut into tiles. A way that isn't known is refused: regions would be read at wrong places.
+are; some crop, pad or cut into tiles. A way that isn't known is refused, as regions would be misplaced.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from mustela.errors import ConfigError
 from mustela.regions import CenterCrop, Identity, Pad, Size, Stretch, Tiled, Transform
 
 # Processors that only stretch to `size`, unless a switch below says otherwise.
-_STRETCHING = ("BlipImageProcessor", "CLIPImageProcessor", "Gemma3ImageProcessor", "SiglipImageProcessor", "ViTImageProcessor")  # fmt: skip
+_STRETCHING = (
+    "BlipImageProcessor", "CLIPImageProcessor", "Gemma3ImageProcessor", "SiglipImageProcessor",
+    "ViTImageProcessor",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -136,8 +139,8 @@ def _square(image_processor: Any, made: Mapping[str, Any], size_wh: Size) -> Tra
     elif not crop and kind in _STRETCHING and switches["size"].get("height") == height:
         if made.get("num_crops") is not None and int(made["num_crops"][0]):
             raise ConfigError(
-                "The image processor adds crops of a picture (do_pan_and_scan), which regions aren't read from:"
-                " set do_pan_and_scan: false in its preprocessor_config.json."
+                "The image processor adds crops of a picture, which regions aren't read from: set"
+                " do_pan_and_scan: false in its preprocessor_config.json."
             )
         return Stretch(size_wh, (width, height))
     raise ConfigError(

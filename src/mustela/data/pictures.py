@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from transformers import PaliGemmaProcessor
 
 from mustela.data.base_fitting import BaseFit, fit_of_base
 from mustela.data.fitting import fit_classic
@@ -32,8 +33,8 @@ class Pictures:
         inputs: the base's image tensors. Where there are tiles also `image_tiles (N, 2)`, rows and columns of
             them (0 where a picture has none), and `image_content (N, 4)`, left, top, right and bottom of the
             picture on its canvas in pixels; with `anyres` `tile_pixel_values (K, 3, h, w)`, the tiles of all
-            pictures. With a region tower also `region_pixel_values (N, 3, h, w)` and `region_window (N, 4)`, left, top, right
-            and bottom of the whole picture in 0..1 of the encoded one.
+            pictures. With a region tower also `region_pixel_values (N, 3, h, w)` and `region_window (N, 4)`,
+            left, top, right and bottom of the whole picture in 0..1 of the encoded one.
         expansions: the ids that stand for each picture.
         transforms: how each was fitted.
     """
@@ -97,7 +98,7 @@ def _fitted_here(
 
 
 def _fitted_by_base(images: Sequence[Image.Image], base_processor: Any) -> Pictures:
-    """Let the base's image processor fit pictures, each by itself, as some see the pictures of a list as one."""
+    """Let the base's image processor fit pictures, each by itself: some take a list for one of many parts."""
     options = base_processor._merge_kwargs(return_tensors="pt")["images_kwargs"]
     each, fits, expansions = [], [], []
     for image in images:
@@ -121,12 +122,14 @@ def tile_tokens(settings: ProcessorSettings, base_processor: Any) -> TileTokens:
 
 
 def _expansion(base_processor: Any, inputs: Any, index: int) -> list[int]:
-    token = base_processor.image_token
+    token, tokenizer = base_processor.image_token, base_processor.tokenizer
     text = base_processor.replace_image_token(inputs, index)
     count = text.count(token)
-    if count * len(token) == len(text):
-        return [base_processor.tokenizer.convert_tokens_to_ids(token)] * count
-    return list(base_processor.tokenizer(text, add_special_tokens=False)["input_ids"])
+    if count * len(token) != len(text):
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    # PaliGemma begins its text behind the picture.
+    begin = [tokenizer.bos_token_id] if isinstance(base_processor, PaliGemmaProcessor) else []
+    return [tokenizer.convert_tokens_to_ids(token)] * count + begin
 
 
 def _tile_inputs(

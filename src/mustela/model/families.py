@@ -126,7 +126,7 @@ FAMILIES: dict[str, Family] = {
     "glm46v": _GLM,
     "idefics3": _IDEFICS,
     "smolvlm": _IDEFICS,
-    "paligemma": replace(_GEMMA, coordinates="tokens"),
+    "paligemma": replace(_GEMMA, coordinates="tokens", template="paligemma"),
     "gemma3": _GEMMA,
     "gemma4": Family(
         image_inputs=("pixel_values", "image_position_ids"),

@@ -31,6 +31,7 @@ class Family:
         prepare: turns the image tensors of a batch into what `get_image_features` takes, where joining
             pictures isn't enough.
         coordinates: how the base was trained to write coordinates.
+        template: the one that it was trained with, where it brings no chat template of its own.
     """
 
     image_inputs: tuple[str, ...]
@@ -44,6 +45,7 @@ class Family:
     layout_inputs: tuple[str, ...] = ()
     prepare: Callable[[Inputs], Inputs] | None = None
     coordinates: CoordinateStyle = "bins"
+    template: str | None = None
 
     @property
     def tensors(self) -> tuple[str, ...]:

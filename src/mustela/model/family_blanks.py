@@ -1,4 +1,4 @@
-"""A small black picture for each kind of base, for batches without pictures where the vision part must run."""
+"""A small picture for each kind of base, for batches without any where the vision part must run."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def square(config: Any) -> dict[str, Tensor]:
 
 
 def native(config: Any) -> dict[str, Tensor]:
-    """Return a picture of one token of an encoder that takes any size."""
+    """Return a picture of two tokens of an encoder that takes any size; one is less than some can split."""
     side = config.vision_config.patch_size * config.to_dict().get("spatial_merge_size", 1)
     return {
-        "pixel_values": torch.zeros(1, config.vision_config.num_channels, side, side),
-        "image_sizes": torch.tensor([[side, side]]),
+        "pixel_values": torch.zeros(1, config.vision_config.num_channels, side, 2 * side),
+        "image_sizes": torch.tensor([[side, 2 * side]]),
     }
 
 
@@ -71,7 +71,7 @@ def tile(config: Any) -> dict[str, Tensor]:
 
 
 def nested_tile(config: Any) -> dict[str, Tensor]:
-    """Return an overview without tiles as one of a list of pictures; grey, as black means that there is none."""
+    """Return an overview without tiles, in a list of pictures; grey, as zeros mean that there is none."""
     pixels = torch.full_like(square(config)["pixel_values"][None], 0.5)
     return {**tile(config), "pixel_values": pixels}
 

@@ -53,7 +53,8 @@ def layer_grids(model: Any, outputs: Any, inputs: Inputs) -> FeatureGrids:
 
 def native_grids(model: Any, outputs: Any, inputs: Inputs) -> FeatureGrids:
     """Read the same layers of an encoder whose patches lie in one row, picture after picture (Pixtral)."""
-    sizes = [(h // model.vision_tower.patch_size, w // model.vision_tower.patch_size) for h, w in inputs["image_sizes"].tolist()]  # fmt: skip
+    patch = model.vision_tower.patch_size
+    sizes = [(height // patch, width // patch) for height, width in inputs["image_sizes"].tolist()]
     pictures = _layers(model, outputs)[0].split([h * w for h, w in sizes])
     return FeatureGrids.from_list(
         [cells.unflatten(0, size) for cells, size in zip(pictures, sizes, strict=True)]
