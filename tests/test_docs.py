@@ -98,6 +98,7 @@ def test_every_flag_in_the_prose_exists() -> None:
             ["compare"],
             ["robustness"],
             ["ask"],
+            ["bases"],
             ["merge"],
             *(["data", name] for name in DATA_COMMANDS),
             ["convert", "ml-ferret"],

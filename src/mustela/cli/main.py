@@ -13,6 +13,7 @@ from typing import Final
 import mustela
 from mustela.cli import (
     ask,
+    bases,
     benchmarks,
     compare,
     convert,
@@ -42,6 +43,7 @@ COMMANDS: Final = (
     compare,
     robustness,
     ask,
+    bases,
     merge,
     data,
     convert,

@@ -17,8 +17,9 @@ from mustela.model.classic import ClassicModel
 from mustela.model.classic_config import ClassicConfig
 from mustela.model.family import Family
 from mustela.model.grids import FeatureGrids
+from mustela.model.plain_family import PLAIN, why_not_plain
 
-__all__ = ["FAMILIES", "family_of"]
+__all__ = ["FAMILIES", "REFUSED", "family_of"]
 
 
 def _classic_grids(_model: ClassicModel, outputs: Any, _inputs: Mapping[str, Tensor]) -> FeatureGrids:
@@ -54,6 +55,7 @@ _LLAVA = Family(
     channels=grids.layer_channels,
     grids=grids.layer_grids,
     blank=blanks.square,
+    title="LLaVA-1.5, Pixtral",
     reads=_LAYERS,
     tested="CLIP and Pixtral towers",
     coordinates="unit",
@@ -64,6 +66,7 @@ _LLAVA_NEXT = Family(
     channels=grids.layer_channels,
     grids=grids.layer_tile_grids,
     blank=blanks.pinpoints,
+    title="LLaVA-NeXT (LLaVA-1.6)",
     reads=f"{_LAYERS}: joined tiles plus the overview",
     tested="a CLIP tower, one to four tiles",
     coordinates="unit",
@@ -74,6 +77,7 @@ _QWEN = Family(
     channels=_vision_width,
     grids=grids.window_grids,
     blank=blanks.windows,
+    title="Qwen3-VL",
     reads=_LAST,
     tested="native resolution",
     coordinates="json",
@@ -82,6 +86,7 @@ _GLM = replace(
     _QWEN,
     channels=lambda config: int(config.vision_config.out_hidden_size),
     grids=grids.merged_grids,
+    title="GLM-4.1V",
     reads="merged vision features, before the projector",
     coordinates="bins",
 )
@@ -92,6 +97,7 @@ _IDEFICS = Family(
     channels=_vision_width,
     grids=grids.last_layer_tile_grids,
     blank=blanks.nested_tile,
+    title="Idefics3",
     reads=f"{_LAST}: joined tiles plus the overview",
     tested="pictures with and without tiles",
 )
@@ -100,6 +106,7 @@ _GEMMA = Family(
     channels=_vision_width,
     grids=grids.last_layer_grids,
     blank=blanks.square,
+    title="Gemma 3",
     reads=_LAST,
     tested="square pictures",
 )
@@ -111,22 +118,25 @@ FAMILIES: dict[str, Family] = {
         channels=lambda config: int(config.region_width),
         grids=_classic_grids,
         blank=_classic_blank,
+        title="a language model and a --vision_tower",
         reads="the tower's mm_vision_select_layer; with tiles joined tiles and overview",
         tested="CLIP, SigLIP and DINOv2 towers with Llama, Qwen3 and Gemma language models",
     ),
     "llava": _LLAVA,
-    "vipllava": replace(_LLAVA, optional_inputs=(), tested="a CLIP tower, five layers"),
+    "vipllava": replace(_LLAVA, optional_inputs=(), title="ViP-LLaVA", tested="a CLIP tower, several layers"),
     "llava_next": _LLAVA_NEXT,
-    "llava_onevision": replace(_LLAVA_NEXT, tested="a SigLIP tower, one to four tiles"),
-    "qwen2_vl": replace(_QWEN, coordinates="corners"),
-    "qwen2_5_vl": replace(_QWEN, grids=grids.shuffled_window_grids, coordinates="pixels"),
+    "llava_onevision": replace(
+        _LLAVA_NEXT, title="LLaVA-OneVision", tested="a SigLIP tower, one to four tiles"
+    ),
+    "qwen2_vl": replace(_QWEN, title="Qwen2-VL", coordinates="corners"),
+    "qwen2_5_vl": replace(_QWEN, title="Qwen2.5-VL", grids=grids.shuffled_window_grids, coordinates="pixels"),
     "qwen3_vl": _QWEN,
-    "qwen3_5": _QWEN,
+    "qwen3_5": replace(_QWEN, title="Qwen3.5"),
     "glm4v": _GLM,
-    "glm46v": _GLM,
+    "glm46v": replace(_GLM, title="GLM-4.6V"),
     "idefics3": _IDEFICS,
-    "smolvlm": _IDEFICS,
-    "paligemma": replace(_GEMMA, coordinates="tokens", template="paligemma"),
+    "smolvlm": replace(_IDEFICS, title="SmolVLM, SmolVLM2"),
+    "paligemma": replace(_GEMMA, title="PaliGemma, PaliGemma 2", coordinates="tokens", template="paligemma"),
     "gemma3": _GEMMA,
     "gemma4": Family(
         image_inputs=("pixel_values", "image_position_ids"),
@@ -134,6 +144,7 @@ FAMILIES: dict[str, Family] = {
         channels=_vision_width,
         grids=grids.pooled_grids,
         blank=blanks.positions,
+        title="Gemma 4",
         reads="pooled vision features, before the projector",
         tested="native resolution",
     ),
@@ -143,6 +154,7 @@ FAMILIES: dict[str, Family] = {
         channels=_vision_width,
         grids=grids.layer_tile_grids_overview_last,
         blank=blanks.tile,
+        title="InternVL 3, 3.5 (the -hf ones)",
         reads=f"{_LAST}: joined tiles plus the overview",
         tested="pictures with and without tiles",
     ),
@@ -151,9 +163,21 @@ FAMILIES: dict[str, Family] = {
         channels=grids.layer_channels,
         grids=grids.native_grids,
         blank=blanks.native,
+        title="Mistral Small 3.1",
         reads=_LAYERS,
         tested="native resolution",
     ),
+}
+
+
+# Why some kinds can't have regions, or can't yet.
+_QUERIES = "its image tokens are queries about the whole picture and have no place in it"
+REFUSED: dict[str, str] = {
+    **dict.fromkeys(
+        ("aria", "blip-2", "idefics2", "instructblip", "instructblipvideo", "kosmos-2"), _QUERIES
+    ),
+    "gemma3n": "its vision encoder needs the package timm, which it isn't tried with",
+    "mllama": "its language model looks at pictures in layers of their own and has no image tokens",
 }
 
 
@@ -161,13 +185,15 @@ def family_of(base_config: PreTrainedConfig) -> Family:
     """Return the family of a base.
 
     Raises:
-        ConfigError: no family is known for this kind of base.
+        ConfigError: none is known for this kind of base, and its layout isn't plain; says what is missing.
     """
-    try:
-        return FAMILIES[base_config.model_type]
-    except KeyError:
-        known = ", ".join(sorted(FAMILIES))
-        raise ConfigError(
-            f"model_name_or_path: no region family for bases of type {base_config.model_type!r}: it must say"
-            f" which vision features make the grid and in which order. Known: {known}."
-        ) from None
+    kind = base_config.model_type
+    if kind in FAMILIES:
+        return FAMILIES[kind]
+    reason = REFUSED[kind] if kind in REFUSED else why_not_plain(base_config)
+    if reason is None:
+        return PLAIN
+    known = ", ".join(sorted(FAMILIES))
+    raise ConfigError(
+        f"model_name_or_path: no region family for bases of type {kind!r}: {reason}. Known: {known}."
+    )

@@ -23,6 +23,7 @@ class Family:
         channels: channels of the grid, from the base's configuration.
         grids: the grids, from the base's inner model, its vision outputs and the image tensors.
         blank: the image tensors of a small black picture, from the base's configuration.
+        title: names of models of this kind.
         reads: what regions are read from, in words.
         tested: what the tests cover.
         position_inputs: image tensors, and others, that the base's forward needs beside encoded pictures.
@@ -38,6 +39,7 @@ class Family:
     channels: Callable[[Any], int]
     grids: Callable[[Any, Any, Inputs], FeatureGrids]
     blank: Callable[[Any], dict[str, Tensor]]
+    title: str
     reads: str
     tested: str
     position_inputs: tuple[str, ...] = ()
