@@ -14,7 +14,6 @@ from mustela.data.message import Slot
 from mustela.model import MustelaForConditionalGeneration
 from mustela.model.adapter import Adapter
 from mustela.model.build import RegionSettings, build_on_base
-from mustela.model.families import FAMILIES
 from mustela.model.lora import LoraSettings, attach_lora, choose_targets
 from mustela.model.parts import part_of
 from mustela.regions import Box
@@ -87,6 +86,13 @@ def pictured(pair, count=3, **options):
     return [pair.sample(Slot.IMAGE, "What is this?", images=[picture(size)], **options) for size in sizes]
 
 
+def encode(pair, tensors):
+    """Encode the pictures of a sample or batch."""
+    return pair.model.encode_images(
+        **{name: tensors[name] for name in pair.model.image_inputs if name in tensors}
+    )
+
+
 def picture(size_wh, *, planted=None):
     image = Image.radial_gradient("L").resize(size_wh).convert("RGB")
     if planted is not None:
@@ -94,12 +100,13 @@ def picture(size_wh, *, planted=None):
     return image
 
 
-def test_an_entry_says_what_it_reads(pair):
-    family = FAMILIES[pair.model.base.config.model_type]
-    assert family is pair.model.family
-    assert family.reads
-    assert family.tested
-    assert pair.processor.settings.coordinates == family.coordinates
+def test_the_grid_has_the_cells_of_the_encoder(pair, tiny):
+    (sample,) = pictured(pair, 1)
+    with torch.no_grad():
+        grids = encode(pair, sample).grids
+    assert grids.size_hw.tolist() == [list(tiny.maps_rc)]
+    assert grids.table.shape[1] == pair.model.family.channels(pair.model.base.config)
+    assert pair.processor.settings.coordinates == pair.model.family.coordinates
 
 
 def test_without_regions_the_base_is_as_it_was(pair):
@@ -137,36 +144,29 @@ def test_samples_are_what_the_bases_own_processor_makes(pair, tiny):
 
 def test_regions_are_read_at_their_places(pair):
     """Only regions on a changed part of a picture change, in every shape of picture."""
-    with without_mixing(pair.model):
-        for width, height in ((64, 64), (120, 60), (60, 120)):
-            if (
-                pair.model.base.config.model_type in ("llava", "vipllava")
-                and "image_sizes" not in pictured(pair, 1)[0]
-            ):
-                # CLIP's processor cuts the middle out.
-                width = height = 64
-            across, down = width // 4, height // 4
-            cells = [(c, r) for r in range(4) for c in range(4)]
-            boxes = [
-                Box(c * across + 1, r * down + 1, (c + 1) * across - 1, (r + 1) * down - 1) for c, r in cells
-            ]
+    crops = type(pair.processor.image_processor).__name__ == "CLIPImageProcessorPil"
+    cells = [(column, row) for row in range(4) for column in range(4)]
+    for width, height in [(64, 64)] if crops else [(64, 64), (120, 60), (60, 120)]:
+        parts = [
+            (c * width // 4, r * height // 4, (c + 1) * width // 4, (r + 1) * height // 4) for c, r in cells
+        ]
+        boxes = [Box(left + 1, top + 1, right - 1, bottom - 1) for left, top, right, bottom in parts]
 
-            def read(image, boxes=boxes):
-                sample = pair.sample(Slot.IMAGE, *[Slot.REGION] * 16, images=[image], regions=boxes)
-                with torch.no_grad():
-                    images = pair.model.encode_images(
-                        **{n: sample[n] for n in pair.model.image_inputs if n in sample}
-                    )
-                    return pair.model.encode_regions(images, sample["region_points"], sample["region_image"])
+        def read(image, boxes=boxes):
+            sample = pair.sample(Slot.IMAGE, *[Slot.REGION] * 16, images=[image], regions=boxes)
+            with torch.no_grad():
+                points = sample["region_points"], sample["region_image"]
+                return pair.model.encode_regions(encode(pair, sample), *points)
 
+        with without_mixing(pair.model):
             before = read(picture((width, height)))
-            for column, row in ((0, 0), (3, 1), (1, 3), (2, 2)):
-                planted = (column * across, row * down, (column + 1) * across, (row + 1) * down)
-                after = read(picture((width, height), planted=planted))
+            for place in (0, 7, 13, 10):
+                after = read(picture((width, height), planted=parts[place]))
                 changed = (after - before).abs().amax(-1) > 1e-4 * before.abs().max()
-                near = [max(abs(c - column), abs(r - row)) for c, r in cells]
-                assert changed[near.index(0)]
-                assert not any(changed[index] for index, away in enumerate(near) if away > 1), (width, height)
+                column, row = cells[place]
+                away = [max(abs(c - column), abs(r - row)) for c, r in cells]
+                assert changed[place]
+                assert not any(changed[index] for index in range(16) if away[index] > 1)
 
 
 def test_text_and_mixed_batches(pair):
@@ -209,16 +209,12 @@ def test_answers_come_from_the_cache(pair):
 
 def test_pictures_are_encoded_once_for_many_questions(pair):
     batch = pair.batch(pair.four(generation=True)[1:], "left")
-    names = pair.model.image_inputs
     with torch.no_grad():
-        features = pair.model.encode_images(**{name: batch[name] for name in names if name in batch})
-        assert len(features) == 3
-        again = features.select([2, 0, 1]).select([1, 2, 0])
-    kept = {
-        name: value
-        for name, value in batch.items()
-        if name not in names or name in pair.model.family.position_inputs
-    }
+        features = encode(pair, batch)
+    assert len(features) == 3
+    again = features.select([2, 0, 1]).select([1, 2, 0])
+    taken = set(pair.model.image_inputs) - set(pair.model.family.position_inputs)
+    kept = {name: value for name, value in batch.items() if name not in taken}
     assert pair.answers({**kept, "image_features": again}) == pair.answers(batch)
 
 

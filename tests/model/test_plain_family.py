@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.model.tiny_bases import LLAMA, SIGLIP
+from tests.model.tiny_parts import LLAMA, SIGLIP
 from transformers import AutoConfig, AutoModelForImageTextToText, BlipConfig, PretrainedConfig
 
 from mustela.errors import ConfigError
