@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.model.tiny_gemma import gemma3, gemma4
+from tests.model.tiny_molmo import molmo2
 from tests.model.tiny_native import glm4v, glm46v, qwen2_5_vl, qwen2_vl, qwen3_5, qwen3_vl
 from tests.model.tiny_parts import TinyBase
 from tests.model.tiny_pixtral import mistral3, pixtral
@@ -40,5 +41,6 @@ BASES: dict[str, Callable[[], TinyBase]] = {
         gemma4,
         internvl,
         mistral3,
+        molmo2,
     )
 }

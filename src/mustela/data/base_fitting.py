@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers.image_processing_utils import select_best_resolution
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import get_optimal_tiled_canvas
 
+from mustela.data.overlapping_crops import pooled_canvas
 from mustela.errors import ConfigError
 from mustela.regions import CenterCrop, Identity, Pad, Size, Stretch, Tiled, Transform
 
@@ -73,6 +74,11 @@ def fit_of_base(image_processor: Any, made: Mapping[str, Any], size_wh: Size) ->
         columns, rows = (int(n) + 1 for n in made["image_position_ids"][0].amax(0))
         patch = int(image_processor.patch_size)
         return BaseFit(Stretch(size_wh, (columns * patch, rows * patch)))
+    if "image_grids" in made:
+        low_rows, low_columns, rows, columns = (int(n) for n in made["image_grids"][0])
+        canvas = pooled_canvas(made["image_token_pooling"][low_rows * low_columns :], (rows, columns))
+        patch = int(image_processor.patch_size)
+        return BaseFit(Stretch(size_wh, (canvas.patches_wh[0] * patch, canvas.patches_wh[1] * patch)))
     if "rows" in made:
         return _split(made, size_wh)
     if "num_patches" in made:

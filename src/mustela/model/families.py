@@ -158,6 +158,18 @@ FAMILIES: dict[str, Family] = {
         reads=f"{_LAST}: joined tiles plus the overview",
         tested="pictures with and without tiles",
     ),
+    "molmo2": Family(
+        image_inputs=("pixel_values", "image_token_pooling", "image_grids"),
+        position_inputs=("mm_token_type_ids",),
+        layout_inputs=("image_num_crops",),
+        channels=lambda config: int(config.text_config.hidden_size),
+        grids=grids.pooled_crop_grids,
+        blank=blanks.crops,
+        prepare=grids.number_patches,
+        title="Molmo 2",
+        reads="image tokens of the canvas of crops, behind the projector",
+        tested="overlapping crops, with a processor that does what its own, in torchvision, does",
+    ),
     "mistral3": Family(
         image_inputs=("pixel_values", "image_sizes"),
         channels=grids.layer_channels,

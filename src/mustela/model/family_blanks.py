@@ -51,6 +51,19 @@ def positions(config: Any) -> dict[str, Tensor]:
     }
 
 
+def crops(config: Any) -> dict[str, Tensor]:
+    """Return an overview and one crop, of which one token each is read."""
+    vision = config.vision_config
+    height, width = _sides(vision.image_size)
+    patches = (height // vision.patch_size) * (width // vision.patch_size)
+    return {
+        "pixel_values": torch.zeros(2, patches, vision.num_channels * vision.patch_size**2),
+        "image_token_pooling": torch.tensor([[0, -1, -1, -1], [patches, -1, -1, -1]]),
+        "image_grids": torch.ones(1, 4, dtype=torch.long),
+        "image_num_crops": torch.tensor([2]),
+    }
+
+
 def pinpoints(config: Any) -> dict[str, Tensor]:
     """Return an overview and the tiles of the smallest canvas."""
     vision = config.vision_config

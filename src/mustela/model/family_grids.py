@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers.vision_utils import get_vision_window_index
 
+from mustela.data.overlapping_crops import pooled_canvas
 from mustela.model.family import Inputs
 from mustela.model.grids import FeatureGrids
 from mustela.model.tiling import join_tiles, region_grids
@@ -115,6 +116,32 @@ def pooled_grids(model: Any, outputs: Any, inputs: Inputs) -> FeatureGrids:
     return FeatureGrids.from_list(
         [cells.unflatten(0, size) for cells, size in zip(pictures, sizes, strict=True)]
     )
+
+
+def pooled_crop_grids(_model: Any, outputs: Any, inputs: Inputs) -> FeatureGrids:
+    """Read image tokens of the canvas of crops, which stand behind those of the overview (Molmo 2)."""
+    grids, windows, begin = [], [], 0
+    for tokens, (low_rows, low_columns, rows, columns) in zip(
+        outputs.pooler_output, inputs["image_grids"].tolist(), strict=True
+    ):
+        low = low_rows * low_columns
+        grids.append(tokens[low:].unflatten(0, (rows, columns)))
+        pooling = inputs["image_token_pooling"][begin + low : begin + low + rows * columns]
+        windows.append(pooled_canvas(pooling, (rows, columns)).window)
+        begin += low + rows * columns
+    made = FeatureGrids.from_list(grids)
+    window = torch.tensor(windows, device=made.table.device)
+    return FeatureGrids(made.table, made.start, made.size_hw, window)
+
+
+def number_patches(inputs: Inputs) -> Inputs:
+    """Let the tokens of a batch of pictures pool patches of their own picture (Molmo 2)."""
+    grids = inputs["image_grids"]
+    tokens = grids[:, 0] * grids[:, 1] + grids[:, 2] * grids[:, 3]
+    patches = inputs["image_num_crops"] * inputs["pixel_values"].shape[1]
+    before = (patches.cumsum(0) - patches).repeat_interleave(tokens)[:, None]
+    pooling = inputs["image_token_pooling"]
+    return {**inputs, "image_token_pooling": torch.where(pooling >= 0, pooling + before, pooling)}
 
 
 def layer_tile_grids(model: Any, outputs: Any, inputs: Inputs) -> FeatureGrids:
