@@ -15,6 +15,7 @@ from mustela.data.processor import MustelaProcessor
 from mustela.data.render import Rendered, RenderOptions
 from mustela.errors import RegionError
 from mustela.infer.generation import MAX_NEW_TOKENS, encode_pictures, generate_texts
+from mustela.infer.notebook import answer_html, picture_html
 from mustela.infer.query import Exchange, ImageInput, Query, default_options, render_query
 from mustela.model import ImageFeatures, MustelaForConditionalGeneration
 from mustela.model.loading import load_model
@@ -56,6 +57,12 @@ class Answer:
         colors = [ASKED_COLOR] * asked + [ANSWERED_COLOR] * len(self.regions)
         shapes = [*self.query.regions, *(found.region for found in self.regions)]
         return draw_regions(self.image, shapes, labels=labels, colors=colors)
+
+    def _repr_html_(self) -> str:
+        """Show question, answer and picture in a notebook."""
+        drawn = None if self.image is None else self.draw()
+        color = f"rgb{ANSWERED_COLOR}"
+        return answer_html(self.query.text, self.text, self.regions, drawn, color=color)
 
 
 class Predictor:
@@ -171,6 +178,12 @@ class Predictor:
             )
             answers += [self._answer(*row) for row in zip(said, batch, rendered, images, strict=True)]
         return answers
+
+    def _repr_html_(self) -> str:
+        """Show the picture of `set_image` in a notebook."""
+        if self._image is None:
+            return "<p>No picture yet: choose one with <code>set_image</code>.</p>"
+        return picture_html(self._image, alt="the picture of the questions")
 
     @property
     def _size_wh(self) -> tuple[int, int] | None:

@@ -36,13 +36,49 @@ class ImageFeatures:
     def select(self, index: list[int]) -> ImageFeatures:
         """Return the pictures at `index`, in that order, with repeats."""
         tokens = [self.tokens[i] for i in index]
-        together = isinstance(self.outputs.pooler_output, Tensor)
-        outputs = self.outputs.__class__(pooler_output=torch.cat(tokens) if together else tokens)
         deepstack = self.outputs.get("deepstack_features")
-        if deepstack is not None:
-            outputs["deepstack_features"] = [[layer[i] for i in index] for layer in deepstack]
+        chosen_deep = None if deepstack is None else [[layer[i] for i in index] for layer in deepstack]
+        outputs = self._outputs(tokens, chosen_deep)
         chosen = torch.tensor(index, device=self.grids.start.device, dtype=torch.long)
         return ImageFeatures(outputs, tokens, self.grids.select(chosen))
+
+    def split(self) -> list[ImageFeatures]:
+        """Return each picture alone, in memory of its own."""
+        return [self.select([index])._copied() for index in range(len(self))]
+
+    def _copied(self) -> ImageFeatures:
+        tokens = [picture.clone() for picture in self.tokens]
+        deepstack = self.outputs.get("deepstack_features")
+        copied = None if deepstack is None else [[one.clone() for one in layer] for layer in deepstack]
+        return ImageFeatures(self._outputs(tokens, copied), tokens, self.grids.copied())
+
+    def _outputs(self, tokens: Sequence[Tensor], deepstack: Sequence[Sequence[Tensor]] | None) -> Any:
+        """Put tokens into outputs as the base makes them: one tensor, or one a picture."""
+        together = isinstance(self.outputs.pooler_output, Tensor)
+        outputs = self.outputs.__class__(pooler_output=torch.cat(list(tokens)) if together else tokens)
+        if deepstack is not None:
+            outputs["deepstack_features"] = deepstack
+        return outputs
+
+    @classmethod
+    def join(cls, parts: Sequence[ImageFeatures]) -> ImageFeatures:
+        """Return the pictures of several as one."""
+        tokens = [picture for part in parts for picture in part.tokens]
+        deepstacks = [part.outputs.get("deepstack_features") for part in parts]
+        joined = None
+        if deepstacks[0] is not None:
+            joined = [
+                [picture for layer in layers for picture in layer] for layers in zip(*deepstacks, strict=True)
+            ]
+        outputs = parts[0]._outputs(tokens, joined)
+        return cls(outputs, tokens, FeatureGrids.join([part.grids for part in parts]))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the features take, in bytes."""
+        deepstack = self.outputs.get("deepstack_features") or ()
+        pictures = [*self.tokens, *(picture for layer in deepstack for picture in layer)]
+        return sum(tensor.nbytes for tensor in (self.grids.table, *pictures))
 
 
 def encode_images(base: PreTrainedModel, inputs: Mapping[str, Tensor]) -> ImageFeatures:
