@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 from transformers import PreTrainedConfig
-from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, MODEL_MAPPING
 
 from mustela.errors import ConfigError
 from mustela.model import family_blanks as blanks
@@ -29,10 +29,11 @@ _NEEDED = ("image_size", "num_channels", "patch_size")
 
 def why_not_plain(config: PreTrainedConfig | Any) -> str | None:
     """Say what is missing for the fallback to read a base; None: nothing is."""
-    if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+    kind = type(config)
+    if kind not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING or kind not in MODEL_MAPPING:
         return "transformers has no image-text-to-text model of this type"
-    model = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)]
-    members = dict(inspect.getmembers(model, inspect.isfunction))
+    model = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[kind]
+    members = dict(inspect.getmembers(MODEL_MAPPING[kind], inspect.isfunction))
     if "get_image_features" not in members:
         return "it has no get_image_features"
     if "mm_encoder_outputs" not in inspect.signature(model.forward).parameters:
