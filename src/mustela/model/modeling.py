@@ -19,8 +19,9 @@ from mustela.constants import IGNORE_INDEX
 from mustela.errors import CountMismatchError
 from mustela.model.alignment import align_weights
 from mustela.model.configuration import MustelaConfig
-from mustela.model.families import ImageFeatures, check_image_tokens, encode_images, family_of
+from mustela.model.families import family_of
 from mustela.model.grids import FeatureGrids
+from mustela.model.image_features import ImageFeatures, check_image_tokens, encode_images
 from mustela.model.injection import head_only_at, region_embeddings, region_rows
 from mustela.model.loss import supervised_loss
 from mustela.model.parts import part_of
@@ -153,7 +154,7 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def image_inputs(self) -> tuple[str, ...]:
         """Names of the image tensors that `encode_images` takes; a batch may lack some."""
         own = () if self.region_tower is None else ("region_pixel_values", "region_window")
-        return (*self.family.image_inputs, *self.family.optional_inputs, *own)
+        return (*self.family.tensors, *own)
 
     def encode_images(self, **inputs: Tensor) -> ImageFeatures:
         """Run the vision part once; hand the result to `forward` or `generate` as `image_features`.
@@ -171,7 +172,7 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             join=self.region_join,
             only=self.config.region_tower_join == "only",
         )
-        return ImageFeatures(features.outputs, grids)
+        return ImageFeatures(features.outputs, features.tokens, grids)
 
     def encode_regions(
         self, images: ImageFeatures | None, points_RP2: Tensor | None, image_R: Tensor | None
@@ -265,7 +266,7 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             inputs["region_window"] = torch.tensor([[0.0, 0.0, 1.0, 1.0]], device=self.device)
         features = self.encode_images(**inputs)
         deepstack = features.outputs.get("deepstack_features") or ()
-        outputs = [*features.outputs.pooler_output, *(picture for layer in deepstack for picture in layer)]
+        outputs = [*features.tokens, *(picture for layer in deepstack for picture in layer)]
         return torch.stack([features.grids.table.sum(), *(output.sum() for output in outputs)]).sum()
 
     def forward(
