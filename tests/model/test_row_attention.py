@@ -12,7 +12,7 @@ from mustela.model.row_attention import RowLayout
 
 
 def rows_of(documents: list[list[list[int]]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return mask, segments and positions of rows; a document is the lengths of its beginning and branches."""
+    """Return mask, segments and positions; a document is the lengths of its beginning and its branches."""
     rows = []
     for row in documents:
         segments, positions = [], []
