@@ -28,6 +28,7 @@ from mustela.model.parts import part_of
 from mustela.model.region_encoders import RegionEncoder, build_region_encoder
 from mustela.model.region_encoders.mask import ZeroConvolution
 from mustela.model.region_tower import join_grids, make_region_join, make_region_tower, region_channels
+from mustela.model.row_attention import RowLayout, rows_apart, takes_rows
 from mustela.model.visibility import visibility
 
 if TYPE_CHECKING:
@@ -294,8 +295,11 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         Raises:
             CountMismatchError: numbers of region tokens, regions or images disagree.
         """
-        segments = inputs.pop("segments", None)
-        if segments is not None:
+        segments, layout = inputs.pop("segments", None), None
+        if segments is not None and attention_mask is not None and takes_rows(self.base):
+            documents = torch.stack([torch.zeros_like(segments), segments], dim=-1)
+            layout = RowLayout.of(attention_mask, documents, inputs["position_ids"])
+        elif segments is not None:
             attention_mask = visibility(self.base, attention_mask, segments, inputs.get("position_ids"))
         # Before the regions, as pictures are: some engines join gradients in the order in which they come.
         has_pictures = inputs.get("pixel_values") is not None or inputs.get("image_features") is not None
@@ -303,7 +307,10 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         rows, region_features, inputs = self._prepare(input_ids, inputs)
         if blank is not None:
             region_features = region_features + blank
-        with region_embeddings(self.get_input_embeddings(), rows, region_features):
+        with (
+            region_embeddings(self.get_input_embeddings(), rows, region_features),
+            rows_apart(self.base, layout),
+        ):
             if labels is None:
                 outputs = self.base(input_ids=input_ids, attention_mask=attention_mask, **inputs)
                 return MustelaOutput(logits=outputs.logits, cache=outputs.get("cache"))

@@ -24,6 +24,8 @@ from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import sdpa_mask
 
+from mustela.model.classic_config import ClassicConfig
+
 NAME = "mustela_rows"
 # Runs are padded to the longest of their group, so groups hold runs of about one length.
 _SHORTEST = 12
@@ -188,12 +190,13 @@ AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
 def takes_rows(base: PreTrainedModel) -> bool:
-    """Say whether a base's attention can be replaced while it works on rows.
+    """Say whether a base's attention can be replaced while it works on rows: the composition's, on CPUs.
 
     Checkpointing repeats layers in the backward pass, when it isn't replaced.
     """
+    known = base.config.model_type == ClassicConfig.model_type
     plain = base.config.get_text_config()._attn_implementation == "sdpa"
-    return plain and base.device.type == "cpu" and not base.is_activation_checkpointing
+    return known and plain and base.device.type == "cpu" and not base.is_activation_checkpointing
 
 
 @contextmanager
