@@ -75,7 +75,7 @@ class Server:
             connection.close()
 
     def cpu_seconds(self) -> float:
-        """What it has worked: on a machine that does other things too, the measure that doesn't hang on them."""
+        """What it has worked, whatever else the machine does."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
