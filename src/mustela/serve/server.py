@@ -89,7 +89,8 @@ def serve(load: Loader, options: ServerOptions, limits: Limits, *, tell: Callabl
             uvicorn.Config(
                 make_app(service, keys=options.keys, hosts=_names(options)),
                 access_log=options.log_requests,
-                log_level="info" if options.log_requests else "warning",
+                # Warnings are of what clients send.
+                log_level="info" if options.log_requests else "error",
                 lifespan="off",
                 ws="none",
                 http="h11",
