@@ -19,7 +19,7 @@ from mustela.model.parts import part_of
 from mustela.regions import Box
 
 # The rest take longer than a fast suite has for one part.
-FAST = ("llava_next", "gemma3")
+FAST = ("llava_next",)
 NAMES = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in BASES]
 # What the attention of each vision encoder puts out.
 MIXING = re.compile(r"(self_attn|attn|attention)\.(out_proj|proj|projection_layer|o_proj)\.")
@@ -76,8 +76,10 @@ def without_mixing(model):
 
 def both(pair, batch):
     """A batch for the model, and for its base, which has its own image tensors alone."""
+    family = pair.model.family
     ours = {name: value for name, value in batch.items() if name != "labels"}
-    return ours, {name: value for name, value in ours.items() if name not in pair.model.family.layout_inputs}
+    prepared = ours if family.prepare is None else {**ours, **family.prepare(ours)}
+    return ours, {name: value for name, value in prepared.items() if name not in family.layout_inputs}
 
 
 def pictured(pair, count=3, **options):
