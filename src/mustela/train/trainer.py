@@ -198,6 +198,8 @@ class MustelaTrainer(CheckpointingTrainer):
             with self._stop.listening(), warnings.catch_warnings():
                 # Of the logits, which nothing changes in place.
                 warnings.filterwarnings("ignore", message=r"FSDP2-wrapped module .* returned a view")
+                # Of small convolutions in DDP: a hint about speed.
+                warnings.filterwarnings("ignore", message=r"Grad strides do not match bucket view strides")
                 result = self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         except pickle.UnpicklingError as error:
             raise CheckpointError(
