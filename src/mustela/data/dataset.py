@@ -136,11 +136,11 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
             rendered = render(record, options, sizes_wh=sizes, rng=sample_rng(self.seed, 0, index))
             apart = self.separate_rounds
             whole = self.processor.count_tokens(rendered, sizes, separate_rounds=apart)
-            if self.max_length is None or whole <= self.max_length:
-                return whole
-            # Rounds that don't fit with boxes may fit with points: only the limit is sure.
-            self.processor.count_tokens(rendered, sizes, max_length=self.max_length, separate_rounds=apart)
-            return self.max_length
+            limit = self.max_length
+            if limit is not None and whole > limit:
+                self.processor.count_tokens(rendered, sizes, max_length=limit, separate_rounds=apart)
+                # Rounds that don't fit with boxes may fit with points: only the limit is sure.
+                whole = limit
         except SampleTooLongError as error:
             self._count("too_long", f'record "{record.id}": {error}')
         except ImageError as error:
@@ -149,6 +149,8 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
             self._count("bad_image", f'record "{record.id}": {error}')
         except (RecordError, RegionError, TemplateError) as error:
             raise type(error)(f'record "{record.id}": {error}') from error
+        else:
+            return whole
         return None
 
     def _size_of(self, image: ImageRef, folder: Path | None) -> tuple[int, int]:

@@ -22,6 +22,7 @@ from mustela.data.render import Rendered, RenderedRegion
 from mustela.data.sample_text import DigitWeights, SampleWriter
 from mustela.data.slots import check_counts
 from mustela.data.templates import Template
+from mustela.data.token_types import token_types
 from mustela.errors import CheckpointError
 from mustela.regions import Size, sample_points
 
@@ -130,12 +131,11 @@ class MustelaProcessor:
             digit_weights=digit_weights,
             separate_rounds=separate_rounds,
         )
+        sample |= token_types(self.base_processor, sample)
         if generation:
             sample.pop("labels")
         sample["num_images"] = torch.tensor(len(pictures))
         sample.update(join_inputs([picture.inputs for picture in pictures]))
-        if "mm_token_type_ids" in self.base_processor.model_input_names:
-            sample["mm_token_type_ids"] = (sample["input_ids"] == self.image_token_id).long()
         if regions:
             points = [self._points(region, pictures[region.image], rng) for region in regions]
             sample["region_points"] = torch.stack(points)

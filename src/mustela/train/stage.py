@@ -87,9 +87,8 @@ def train_stage(
     """
     model, processor = built
     data = run.data.arguments
-    style = data.coordinates
-    if style is not None:
-        processor.settings = replace(processor.settings, coordinates=style)
+    style = data.coordinates or processor.settings.coordinates
+    processor.settings = replace(processor.settings, coordinates=style, no_coor=run.data.options.no_coor)
     stage = run.stage
     training = dataclasses.replace(stage.training, output_dir=str(run.path), report_to=[])
     first_values = run.path / FIRST_VALUES
