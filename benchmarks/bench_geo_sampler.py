@@ -137,8 +137,8 @@ def main() -> None:
             "runs": arguments.runs,
         }
     notes = [
-        "Multiplications are those of matrix products. What keeps the measured ratio below theirs is what both"
-        " do alike and is bound by memory: gathering neighbours, ReLU, LayerNorm and pooling.",
+        "Multiplications are those of matrix products. What keeps the measured ratio below theirs is what"
+        " both do alike and is bound by memory: gathering neighbours, ReLU, LayerNorm and pooling.",
         "Memory is the most bytes of tensors that live at once in one forward and backward pass, weights"
         " left out and gradients counted; it is counted on tensors without numbers.",
     ]
