@@ -23,6 +23,9 @@ __all__ = ["Batcher", "Job"]
 WINDOW_SECONDS = 0.005
 """How long the first request of a batch waits for company."""
 
+PATIENCE = 3.0
+"""Newcomers wait at most so many times as long as the prompts of a running batch took."""
+
 
 @dataclass(eq=False)
 class Job:
@@ -173,7 +176,8 @@ class Batcher:
             self._tell_ended(jobs)
             going = len(self._running)
             clock.tick(min(len(self._waiting), self._batch - going) / self._batch)
-            return clock.lost > clock.prompts * going / len(rows) and self._has_room(going)
+            dear = clock.lost > clock.prompts * going / len(rows)
+            return (dear or clock.ran > PATIENCE * clock.prompts) and self._has_room(going)
 
         decode_rows(self._model, self._processor, rows, interrupt=interrupt)
 
@@ -236,13 +240,13 @@ class _Clock:
 
     Attributes:
         prompts: seconds that the prompts of the batch took.
-        lost: seconds.
+        ran: seconds since.
+        lost: seconds of them.
     """
 
     def __init__(self) -> None:
         self._last = time.monotonic()
-        self.prompts = 0.0
-        self.lost = 0.0
+        self.prompts = self.ran = self.lost = 0.0
 
     def tick(self, idle: float) -> None:
         """Note the end of a step; `idle` is the share of a full batch that others wait for."""
@@ -250,6 +254,7 @@ class _Clock:
         if self.prompts == 0.0:
             self.prompts = now - self._last
         else:
+            self.ran += now - self._last
             self.lost += (now - self._last) * idle
         self._last = now
 
