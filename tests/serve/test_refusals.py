@@ -266,8 +266,10 @@ def test_nothing_of_a_request_is_logged(
     server.post(b'{"messages": "my secret"')
     server.get("/my-secret?my=secret")
 
+    words = "my secret"
+
     def broken(*_: Any, **__: Any) -> Any:
-        raise RuntimeError("my secret")
+        raise RuntimeError(words)
 
     monkeypatch.setattr("mustela.serve.chat.Chat.begin", broken)
     reply = server.post(question("my secret", max_tokens=2))
