@@ -32,7 +32,7 @@ def why_not_plain(config: PreTrainedConfig | Any) -> str | None:
     kind = type(config)
     if kind not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING or kind not in MODEL_MAPPING:
         return "transformers has no image-text-to-text model of this type"
-    model = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[kind]
+    model: Any = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[kind]
     members = dict(inspect.getmembers(MODEL_MAPPING[kind], inspect.isfunction))
     if "get_image_features" not in members:
         return "it has no get_image_features"
