@@ -124,6 +124,7 @@ def test_every_flag_in_the_prose_exists() -> None:
             ["compare"],
             ["robustness"],
             ["ask"],
+            ["bases"],
             ["serve"],
             ["chat"],
             ["merge"],

@@ -12,7 +12,9 @@ import yaml
 from mustela.cli.main import main
 from mustela.config import resolve
 from mustela.config.training import all_fields, build_arguments
+from mustela.data.processor import MustelaProcessor
 from mustela.errors import CheckpointError, ConfigError, MissingExtraError, MustelaError, RecordError
+from mustela.infer.query import default_options
 from mustela.model.loading import load_model
 from mustela.train import preflight
 from mustela.train.checkpoint import mark_complete
@@ -357,3 +359,10 @@ def test_separate_rounds_learn_and_go_on_as_unbroken(runs, scratch, shapes):
     together = {**recipe, "separate_rounds": False, "max_steps": 1}
     runs("together", together)
     assert runs.losses("together")[0] != runs.losses("unbroken")[0]
+
+
+def test_a_model_is_asked_as_it_was_trained(runs, scratch):
+    for no_coor in (True, False):
+        runs(f"run-{no_coor}", {**scratch, "no_coor": no_coor, "max_steps": 1})
+        processor = MustelaProcessor.from_pretrained(runs.root / f"run-{no_coor}/final")
+        assert default_options(processor).no_coor == no_coor

@@ -49,6 +49,7 @@ def default_options(processor: MustelaProcessor) -> RenderOptions:
         add_region_feature=settings.region_token is not None,
         clamp=settings.point_clamp,
         coordinates=settings.coordinates,
+        no_coor=settings.no_coor and settings.region_token is not None,
     )
 
 

@@ -54,7 +54,8 @@ def short_questions(scene: Scene, world: World, rng: np.random.Generator) -> lis
     ]
     rounds += [ask_place(scene, world, rng, words, task="ground_short") for words in names]
     rounds += [ask_presence(scene, world, rng, words, task="presence_short") for words in names]
-    return [[*rounds, *detection(scene, world, rng)[0]]]
+    rounds += detection(scene, world, rng)[0]
+    return [_reordered(rounds, rng)]
 
 
 def all_questions(scene: Scene, world: World, rng: np.random.Generator) -> list[Conversation]:
@@ -68,7 +69,7 @@ def all_questions(scene: Scene, world: World, rng: np.random.Generator) -> list[
     rounds += [ask_count(scene, world, rng, words) for words in count_words(scene, world, rng)[:2]]
     rounds.append(_relation(scene, world, rng, things))
     rounds.append(ask_everything(scene, world, rng))
-    return [rounds]
+    return [_reordered(rounds, rng)]
 
 
 def mixture(scene: Scene, world: World, rng: np.random.Generator) -> list[Conversation]:
@@ -167,6 +168,11 @@ def _fill(rounds: Conversation, candidates: Iterable[Round], *, limit: int) -> C
 
 def _shuffled(scene: Scene, rng: np.random.Generator) -> list[Thing]:
     return [scene.things[index] for index in rng.permutation(len(scene.things))]
+
+
+def _reordered(rounds: Conversation, rng: np.random.Generator) -> Conversation:
+    """Rounds in random order, so that of a row that is cut short no task is lost."""
+    return [rounds[index] for index in rng.permutation(len(rounds))]
 
 
 def _names(things: Iterable[Thing]) -> list[Description]:
