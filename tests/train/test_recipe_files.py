@@ -189,6 +189,7 @@ def test_the_settings_train_on_tiny_models(runs, path, shapes, wide_parts, ready
         "dataloader_num_workers": 0,
         "max_steps": 2,
         "logging_steps": 1,
+        "save_strategy": "no",
     }
     if "stages" in recipe:
         sizes = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
