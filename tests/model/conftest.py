@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -223,6 +223,13 @@ def qwen(folder: Path, *, regions: RegionSettings = REGIONS) -> Pair:
         return Pair(*build_on_base(folder, version="auto", regions=regions))
 
 
+@pytest.fixture
+def in_sdpa(classic_pair: Pair) -> Iterator[None]:
+    """Give the shared model its attention back behind a test that changes it."""
+    yield
+    classic_pair.model.set_attn_implementation("sdpa")
+
+
 @pytest.fixture(scope="session")
 def classic_pair() -> Pair:
     pair = build_scratch()
@@ -256,9 +263,20 @@ def _scratch() -> Any:
     return build
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def as_pair() -> type[Pair]:
     return Pair
+
+
+@pytest.fixture(scope="session")
+def shaken() -> Any:
+    """Gives weights large numbers, see `shake`."""
+
+    def apply(model: torch.nn.Module) -> torch.nn.Module:
+        shake(model)
+        return model
+
+    return apply
 
 
 @pytest.fixture

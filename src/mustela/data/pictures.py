@@ -9,11 +9,20 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
+from transformers import PaliGemmaProcessor
 
-from mustela.data.fitting import fit_classic, fit_of_base
+from mustela.data.base_fitting import fit_of_base
+from mustela.data.fitting import fit_classic
+from mustela.data.joining import join_pictures
 from mustela.data.processor_settings import ProcessorSettings
 from mustela.data.tiling import TileTokens
+from mustela.errors import ConfigError
 from mustela.regions import Size, Stretch, Tiled, Transform
+
+# What image processors make for the ids that stand for a picture; no model takes it.
+_FOR_EXPANSIONS = (
+    "batch_num_images", "cols", "num_crops", "num_patches", "num_soft_tokens_per_image", "rows",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -22,9 +31,9 @@ class PreparedImage:
 
     Attributes:
         size_wh: the picture's own size.
-        inputs: the base's image tensors. With `anyres` also `tile_pixel_values (K, 3, h, w)`, its tiles, if
-            any, `image_tiles (1, 2)`, rows and columns of them (0 where it has none), and `image_content
-            (1, 4)`, left, top, right and bottom of the picture on its canvas in pixels. With a region tower
+        inputs: the base's image tensors. With tiles also `image_tiles (1, 2)`, rows and columns of them (0
+            where it has none), and `image_content (1, 4)`, left, top, right and bottom of the picture on its
+            canvas in pixels; with `anyres` `tile_pixel_values (K, 3, h, w)`, if any. With a region tower
             also `region_pixel_values (1, 3, h, w)` and `region_window (1, 4)`, left, top, right and bottom of
             the whole picture in 0..1 of the encoded one.
         expansion: the ids that stand for it.
@@ -55,34 +64,53 @@ def prepare_image(
         region_processor: image processor of the region tower; only read where `settings` have one.
     """
     normalise = base_processor.image_processor
-    transform: Transform
-    if settings.image_aspect_ratio is not None and settings.resized_image_wh is not None:
-        size_wh = settings.resized_image_wh
-        transform = fit_classic(
-            settings.image_aspect_ratio, image.size, size_wh, grids_wh=settings.image_grids
-        )
-        overview = Stretch(image.size, size_wh) if isinstance(transform, Tiled) else transform
+    layout: dict[str, Tensor] = {}
+    transform = _classic_fit(image.size, settings)
+    if transform is not None:
+        overview = transform
+        if isinstance(transform, Tiled):
+            overview = Stretch(image.size, settings.resized_image_wh or image.size)
         inputs = normalise([overview.apply(image)], return_tensors="pt")
     else:
-        inputs = normalise([image], return_tensors="pt")
-        transform = fit_of_base(normalise, inputs, 0, image.size)
-    tensors = dict(inputs)
+        inputs = base_processor.image_processor([image], **_options(base_processor))
+        fit = fit_of_base(normalise, inputs, image.size)
+        transform, layout = fit.transform, fit.inputs()
+    tensors = {name: value for name, value in inputs.items() if name not in _FOR_EXPANSIONS} | layout
+    expansion = _expansion(transform, inputs, base_processor, settings)
     if settings.image_aspect_ratio == "anyres":
-        tiled = transform if isinstance(transform, Tiled) else None
-        count = tile_tokens(settings, base_processor).count(tiled)
-        expansion = [base_processor.image_token_id] * count
         tensors |= _tile_inputs(image, transform, tile_processor or normalise)
-    else:
-        expansion = _expansion(base_processor, inputs)
     if settings.region_image_wh is not None:
         tensors |= _region_inputs(image, transform, region_processor, settings.region_image_wh)
     return PreparedImage(image.size, tensors, expansion, transform)
 
 
+def place_image(
+    size_wh: Size, base_processor: Any, settings: ProcessorSettings, *, inputs: Mapping[str, Tensor]
+) -> PreparedImage:
+    """Return what `prepare_image` makes of a picture of this size, with other tensors in place of its own.
+
+    Only where mustela fits pictures itself; anything else would need the picture.
+
+    Raises:
+        ConfigError: the base's image processor fits them.
+    """
+    transform = _classic_fit(size_wh, settings)
+    if transform is None or settings.resized_image_wh is None:
+        raise ConfigError(
+            "The base's image processor fits pictures in its own way: their tokens can't be counted without"
+            " them. packing and cache_vision_features need the composition of --vision_tower and a language"
+            " model."
+        )
+    width, height = settings.resized_image_wh
+    shape_only = {"pixel_values": torch.zeros(1, 1, 1, 1).expand(1, 3, height, width)}
+    expansion = _expansion(transform, shape_only, base_processor, settings)
+    return PreparedImage(size_wh, inputs, expansion, transform)
+
+
 def join_inputs(inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Return the image tensors of several pictures or samples as those of one; some may lack some."""
     names = dict.fromkeys(name for each in inputs for name in each)
-    return {name: torch.cat([each[name] for each in inputs if name in each]) for name in names}
+    return {name: join_pictures([each[name] for each in inputs if name in each]) for name in names}
 
 
 def tile_tokens(settings: ProcessorSettings, base_processor: Any) -> TileTokens:
@@ -94,13 +122,34 @@ def tile_tokens(settings: ProcessorSettings, base_processor: Any) -> TileTokens:
     )
 
 
-def _expansion(base_processor: Any, inputs: Any) -> list[int]:
-    token = base_processor.image_token
+def _options(base_processor: Any) -> dict[str, Any]:
+    """Return what a base's processor asks of its image processor beside the latter's own settings."""
+    options: dict[str, Any] = base_processor._merge_kwargs(return_tensors="pt")["images_kwargs"]
+    return options
+
+
+def _classic_fit(size_wh: Size, settings: ProcessorSettings) -> Transform | None:
+    if settings.image_aspect_ratio is None or settings.resized_image_wh is None:
+        return None
+    return fit_classic(
+        settings.image_aspect_ratio, size_wh, settings.resized_image_wh, grids_wh=settings.image_grids
+    )
+
+
+def _expansion(
+    transform: Transform, inputs: Any, base_processor: Any, settings: ProcessorSettings
+) -> list[int]:
+    if settings.image_aspect_ratio == "anyres":
+        tiled = transform if isinstance(transform, Tiled) else None
+        return [base_processor.image_token_id] * tile_tokens(settings, base_processor).count(tiled)
+    token, tokenizer = base_processor.image_token, base_processor.tokenizer
     text = base_processor.replace_image_token(inputs, 0)
     count = text.count(token)
-    if count * len(token) == len(text):
-        return [base_processor.tokenizer.convert_tokens_to_ids(token)] * count
-    return list(base_processor.tokenizer(text, add_special_tokens=False)["input_ids"])
+    if count * len(token) != len(text):
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    # PaliGemma begins its text behind the picture.
+    begin = [tokenizer.bos_token_id] if isinstance(base_processor, PaliGemmaProcessor) else []
+    return [tokenizer.convert_tokens_to_ids(token)] * count + begin
 
 
 def _tile_inputs(image: Image.Image, fit: Transform, normalise: Any) -> dict[str, Tensor]:
