@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from safetensors.numpy import load_file
 from transformers import CLIPImageProcessorPil, Qwen2VLImageProcessorPil, SiglipImageProcessorPil
 
 from mustela.data.fitting import fit_classic, fit_of_base
+from mustela.data.pictures import fits_of
+from mustela.data.processor_settings import ProcessorSettings
 from mustela.errors import ConfigError
 from mustela.regions import CenterCrop, Identity, Pad, Stretch, Tiled
 
@@ -58,6 +61,17 @@ def test_native_resolution_is_a_stretch_to_the_grid():
     for index, size in enumerate([(90, 60), (60, 60)]):
         _, rows, columns = inputs["image_grid_thw"][index].tolist()
         assert fit_of_base(processor, inputs, index, size) == Stretch(size, (columns * 8, rows * 8))
+
+
+def test_fits_are_known_before_there_are_pictures() -> None:
+    processor = Qwen2VLImageProcessorPil(patch_size=8, merge_size=2, min_pixels=256, max_pixels=64 * 64)
+    base = SimpleNamespace(image_processor=processor)
+    sizes = [(90, 60), (60, 60), (90, 60)]
+    found = fits_of(sizes, base, ProcessorSettings())
+    for size, fit in zip(sizes, found, strict=True):
+        assert fit == fit_of_base(processor, processor([picture(size)], return_tensors="pt"), 0, size)
+    classic = ProcessorSettings(image_aspect_ratio="pad", resized_image_wh=(32, 32))
+    assert fits_of(sizes, base, classic) == tuple(Pad(size, (32, 32)) for size in sizes)
 
 
 def test_an_unknown_way_is_refused_with_sizes():

@@ -10,8 +10,19 @@ from hypothesis import strategies as st
 from mustela.data.message import Message, Slot
 from mustela.data.record import ImageRef, Record, RegionAnnotation, Turn
 from mustela.data.render import Rendered, RenderedRegion, RenderOptions, render, sample_rng
-from mustela.errors import ConfigError, RecordError
-from mustela.regions import Box, Mask, Point, Polygon, Region, Scribble
+from mustela.errors import ConfigError, RecordError, RegionError
+from mustela.regions import (
+    Box,
+    CoordinateStyle,
+    Mask,
+    Pad,
+    Point,
+    Polygon,
+    Region,
+    Scribble,
+    Stretch,
+    Transform,
+)
 
 SIZE = (640, 480)
 BOX = Box(100, 100, 200, 200)
@@ -268,6 +279,28 @@ def test_boxes_are_clamped_to_the_picture(clamp: str, coordinates: str) -> None:
     result = rendered(record, clamp=clamp)
     assert texts(result) == [f"‹image›\n{coordinates} ‹region›", coordinates]
     assert result.regions[0].raster(SIZE).all()
+
+
+@pytest.mark.parametrize(
+    ("fit", "text"),
+    [
+        (Stretch(SIZE, (336, 336)), "[52, 70, 105, 140]"),
+        (Stretch(SIZE, (448, 448)), "[70, 93, 140, 187]"),
+        (Pad(SIZE, (320, 320)), "[50, 90, 100, 140]"),
+    ],
+)
+def test_only_coordinates_that_say_so_follow_the_encoder(fit: Transform, text: str) -> None:
+    record = record_of("<image>\nWhere?", "<bbox_location0>", regions={1: [RegionAnnotation(BOX)]})
+
+    def written(style: CoordinateStyle) -> str:
+        options = RenderOptions(box_input="box", coordinates=style)
+        rng = sample_rng(0, 0, 0)
+        return texts(render(record, options, sizes_wh=[SIZE], rng=rng, frames=[fit]))[1]
+
+    assert written("bins") == "[156, 208, 312, 416]"
+    assert written("resized") == text
+    with pytest.raises(RegionError, match="give fit"):
+        rendered(record, coordinates="resized")
 
 
 def test_each_region_uses_the_size_of_its_own_image() -> None:

@@ -67,6 +67,16 @@ def test_the_saved_configuration_is_a_recipe(runs, scratch, shapes):
     assert runs.losses("again") == runs.losses("run")
 
 
+@pytest.mark.slow
+def test_how_pictures_are_resized_and_numbers_written_goes_with_the_model(runs, scratch):
+    flags = ["--coordinates", "resized", "--image_resize", "torch", "--max_steps", 1]
+    runs("run", scratch, flags)
+    _, processor = load_model(runs.root / "run")
+    assert (processor.settings.coordinates, processor.settings.image_resize) == ("resized", "torch")
+    with pytest.raises(ConfigError, match="with coordinates resized, leave them empty"):
+        runs("other", scratch, [*flags, "--coordinate_digit_weights", 1, 0.3, 0.03])
+
+
 def test_a_dry_run_tells_the_plan_and_leaves_nothing(runs, scratch):
     result = runs("run", scratch, ["--dry_run"])
     assert not result.finished

@@ -11,14 +11,15 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mustela.data.augment import Augmentation, augment
+from mustela.data.augment import Augmentation
 from mustela.data.check import CheckOptions
 from mustela.data.image_folder import locate_image
+from mustela.data.making import SampleMaker
 from mustela.data.processor import DigitWeights, MustelaProcessor
 from mustela.data.record import Record
-from mustela.data.render import RenderOptions, render, sample_rng
+from mustela.data.render import RenderOptions
 from mustela.data.rounds import SampleTooLongError
-from mustela.errors import ImageError, RecordError, RegionError, TemplateError
+from mustela.errors import ImageError, RecordError
 from mustela.regions import load_image
 
 logger = logging.getLogger(__name__)
@@ -65,13 +66,15 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
         checks: CheckOptions | None = None,
     ) -> None:
         self.source = source
-        self.processor = processor
-        self.options = options
-        self.seed = seed
-        self.train = train
-        self.max_length = max_length
-        self.digit_weights = digit_weights
-        self.augmentation = augmentation
+        self._maker = SampleMaker(
+            processor,
+            options,
+            seed,
+            train=train,
+            max_length=max_length,
+            digit_weights=digit_weights,
+            augmentation=augmentation,
+        )
         self.on_bad_image = on_bad_image
         self.checks = checks or CheckOptions()
         self.epoch = 0
@@ -114,24 +117,8 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
             RecordError, RegionError, TemplateError: anything else that is wrong; all name the record.
         """
         record, folder = self.source[index]
-        rng = sample_rng(self.seed, self.epoch, index)
         images = read_images(record, folder, checks=self.checks)
-        if self.augmentation is not None and self.train:
-            record, images = augment(record, images, self.augmentation, rng=rng)
-        rendered = render(record, self.options, sizes_wh=[image.size for image in images], rng=rng)
-        try:
-            sample = self.processor.encode(
-                rendered,
-                images,
-                rng=rng if self.train else None,
-                max_length=self.max_length,
-                digit_weights=self.digit_weights,
-            )
-        except SampleTooLongError:
-            raise
-        except (RecordError, RegionError, TemplateError) as error:
-            raise type(error)(f'record "{record.id}": {error}') from error
-        return {**sample, "record": torch.tensor([index])}
+        return self._maker.make(record, images, epoch=self.epoch, position=index)
 
     def _count(self, kind: str, reason: str) -> None:
         self._skipped[_KINDS.index(kind)] += 1

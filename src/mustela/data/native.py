@@ -39,6 +39,8 @@ SYSTEM_ROLE: Final = "system"
 REGION_KEYS: Final = ("mask", "image")
 """Keys of an object in `regions` that belong to the annotation and not to the region."""
 
+# Made once: json.dumps would make one a record.
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _WRITTEN_ROLES: Mapping[TurnRole, str] = {"user": "human", "assistant": "gpt"}
 
 
@@ -68,7 +70,7 @@ def record_to_native(record: Record) -> dict[str, Any]:
             [_annotation_to_native(annotation) for annotation in turn] for turn in annotations
         ]
         return native
-    native["box_x1y1x2y2"] = [[_annotation_to_native(a)["xyxy"] for a in turn] for turn in annotations]
+    native["box_x1y1x2y2"] = [[list(a.region.bounds_xyxy()) for a in turn] for turn in annotations]
     if any(annotation.mask for annotation in everything):
         native["masks"] = [[a.mask.to_rle() if a.mask else None for a in turn] for turn in annotations]
     return native
@@ -140,7 +142,7 @@ def _regions_from_native(native: Mapping[str, Any], turns: int) -> list[tuple[Re
 
 def dump_record(record: Record) -> str:
     """Return a record as one line of JSON without the line end."""
-    return json.dumps(record_to_native(record), ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(record_to_native(record))
 
 
 def write_records(path: str | Path, records: Iterable[Record]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,12 @@ from PIL import Image
 from torch import Tensor
 
 from mustela.data.fitting import fit_classic, fit_of_base
+from mustela.data.normalising import normalise
 from mustela.data.processor_settings import ProcessorSettings
+from mustela.data.resizing import RESIZERS
 from mustela.data.tiling import TileTokens
 from mustela.regions import Size, Stretch, Tiled, Transform
+from mustela.regions.transform import Resizer
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,9 @@ def prepare_pictures(
     """
     if not images:
         return Pictures({}, [], [])
-    normalise = base_processor.image_processor
+    image_processor = base_processor.image_processor
     transforms: list[Transform]
+    resizer = RESIZERS[settings.image_resize]
     if settings.image_aspect_ratio is not None and settings.resized_image_wh is not None:
         size_wh = settings.resized_image_wh
         transforms = [
@@ -64,26 +69,49 @@ def prepare_pictures(
             for image in images
         ]
         fitted = [
-            (Stretch(image.size, size_wh) if isinstance(transform, Tiled) else transform).apply(image)
+            (Stretch(image.size, size_wh) if isinstance(transform, Tiled) else transform).apply(
+                image, resizer=resizer
+            )
             for transform, image in zip(transforms, images, strict=True)
         ]
-        inputs = normalise(fitted, return_tensors="pt")
+        inputs = normalise(fitted, image_processor)
     else:
-        inputs = normalise(list(images), return_tensors="pt")
-        transforms = [fit_of_base(normalise, inputs, index, image.size) for index, image in enumerate(images)]
+        inputs = image_processor(list(images), return_tensors="pt")
+        transforms = [
+            fit_of_base(image_processor, inputs, index, image.size) for index, image in enumerate(images)
+        ]
     if settings.image_aspect_ratio == "anyres":
         count_tokens = tile_tokens(settings, base_processor)
         expansions = [
             [base_processor.image_token_id] * count_tokens.count(fit if isinstance(fit, Tiled) else None)
             for fit in transforms
         ]
-        tensors = {**inputs, **_tile_inputs(images, transforms, tile_processor or normalise)}
+        tensors = {**inputs, **_tile_inputs(images, transforms, tile_processor or image_processor, resizer)}
     else:
         expansions = [_expansion(base_processor, inputs, index) for index in range(len(images))]
         tensors = dict(inputs)
     if settings.region_image_wh is not None:
-        tensors |= _region_inputs(images, transforms, region_processor, settings.region_image_wh)
+        tensors |= _region_inputs(images, transforms, region_processor, settings.region_image_wh, resizer)
     return Pictures(tensors, expansions, transforms)
+
+
+def fits_of(
+    sizes_wh: Sequence[Size], base_processor: Any, settings: ProcessorSettings
+) -> tuple[Transform, ...]:
+    """Return how pictures of these sizes are fitted, before there are any."""
+    encoder_wh = settings.resized_image_wh
+    if settings.image_aspect_ratio is not None and encoder_wh is not None:
+        return tuple(
+            fit_classic(settings.image_aspect_ratio, size, encoder_wh, grids_wh=settings.image_grids)
+            for size in sizes_wh
+        )
+    return tuple(_fit_of_blank(base_processor.image_processor, size) for size in sizes_wh)
+
+
+@lru_cache(maxsize=4096)
+def _fit_of_blank(image_processor: Any, size_wh: Size) -> Transform:
+    inputs = image_processor([Image.new("RGB", size_wh)], return_tensors="pt")
+    return fit_of_base(image_processor, inputs, 0, size_wh)
 
 
 def tile_tokens(settings: ProcessorSettings, base_processor: Any) -> TileTokens:
@@ -105,13 +133,16 @@ def _expansion(base_processor: Any, inputs: Any, index: int) -> list[int]:
 
 
 def _tile_inputs(
-    images: Sequence[Image.Image], transforms: Sequence[Transform], normalise: Any
+    images: Sequence[Image.Image],
+    transforms: Sequence[Transform],
+    image_processor: Any,
+    resizer: Resizer | None,
 ) -> dict[str, Tensor]:
     tiles: list[Image.Image] = []
     grids, contents = [], []
     for image, fit in zip(images, transforms, strict=True):
         if isinstance(fit, Tiled):
-            tiles += fit.tiles(image)
+            tiles += fit.tiles(image, resizer=resizer)
             grids.append(fit.grid_wh[::-1])
             contents.append(fit.content_xyxy)
         else:
@@ -119,19 +150,23 @@ def _tile_inputs(
             contents.append((0, 0, *fit.encoded_wh))
     inputs = {"image_tiles": torch.tensor(grids), "image_content": torch.tensor(contents)}
     if tiles:
-        inputs["tile_pixel_values"] = normalise(tiles, return_tensors="pt")["pixel_values"]
+        inputs["tile_pixel_values"] = normalise(tiles, image_processor)["pixel_values"]
     return inputs
 
 
 def _region_inputs(
-    images: Sequence[Image.Image], transforms: Sequence[Transform], normalise: Any, size_wh: Size
+    images: Sequence[Image.Image],
+    transforms: Sequence[Transform],
+    image_processor: Any,
+    size_wh: Size,
+    resizer: Resizer | None,
 ) -> dict[str, Tensor]:
-    stretched = [Stretch(image.size, size_wh).apply(image) for image in images]
+    stretched = [Stretch(image.size, size_wh).apply(image, resizer=resizer) for image in images]
     windows: list[np.ndarray] = []
     for fit in transforms:
         corners = fit.points([(0, 0), fit.source_wh]) / fit.encoded_wh
         windows.append(corners.ravel())
     return {
-        "region_pixel_values": normalise(stretched, return_tensors="pt")["pixel_values"],
+        "region_pixel_values": normalise(stretched, image_processor)["pixel_values"],
         "region_window": torch.from_numpy(np.stack(windows)).float(),
     }

@@ -16,7 +16,7 @@ from transformers import AutoImageProcessor, AutoProcessor
 from transformers.processing_utils import ProcessorMixin
 
 from mustela.constants import REGION_TOKEN
-from mustela.data.pictures import Pictures, prepare_pictures
+from mustela.data.pictures import Pictures, fits_of, prepare_pictures
 from mustela.data.processor_settings import ProcessorSettings
 from mustela.data.prompt import coordinate_digit_weights, encode_prompt
 from mustela.data.render import Rendered, RenderedRegion
@@ -24,7 +24,7 @@ from mustela.data.slots import check_counts, expand_slots, fit_with_regions
 from mustela.data.templates import Template
 from mustela.data.tokenizer import load_tokenizer, sentencepiece_only
 from mustela.errors import CheckpointError, MissingExtraError
-from mustela.regions import Transform, sample_points
+from mustela.regions import CoordinateStyle, Size, Transform
 
 _BASE_FOLDER = "base_processor"
 _TILES = "tile_processor"
@@ -157,6 +157,12 @@ class MustelaProcessor:
             sample["region_image"] = torch.tensor([region.image for region in regions])
         return sample
 
+    def frames(self, coordinates: CoordinateStyle, sizes_wh: Sequence[Size]) -> tuple[Transform, ...] | None:
+        """Return how pictures are fitted, for a style of coordinates that says so; None for all others."""
+        if coordinates != "resized":
+            return None
+        return fits_of(sizes_wh, self.base_processor, self.settings)
+
     def _prepare(self, images: Sequence[Image.Image]) -> Pictures:
         return prepare_pictures(
             images,
@@ -174,7 +180,7 @@ class MustelaProcessor:
         rng: np.random.Generator | None,
     ) -> Tensor:
         """Sample a region and carry its points to the encoded picture: `(P, 2)` in 0..1."""
-        points = sample_points(region.raster(size_wh), count=self.settings.region_points, rng=rng)
+        points = region.points(size_wh, count=self.settings.region_points, rng=rng)
         if self.settings.sampling_geometry == "original":
             points -= 0.5
         encoded = transform.points(points) / np.asarray(transform.encoded_wh)

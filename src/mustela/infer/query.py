@@ -13,7 +13,7 @@ from mustela.data.message import Message, Slot
 from mustela.data.processor import MustelaProcessor
 from mustela.data.render import Rendered, RenderedRegion, RenderOptions
 from mustela.errors import CountMismatchError, RegionError
-from mustela.regions import Region, write_coordinates
+from mustela.regions import Region, Transform, write_coordinates
 
 ImageInput = str | Path | Image.Image
 _PLACEHOLDER = re.compile(r"<region(\d*)>")
@@ -52,8 +52,16 @@ def default_options(processor: MustelaProcessor) -> RenderOptions:
     )
 
 
-def render_query(query: Query, size_wh: tuple[int, int] | None, *, options: RenderOptions) -> Rendered:
+def render_query(
+    query: Query,
+    size_wh: tuple[int, int] | None,
+    *,
+    options: RenderOptions,
+    fit: Transform | None = None,
+) -> Rendered:
     """Return the messages of a question with its history; `size_wh` is its picture's, None without one.
+
+    `fit` is how the picture is fitted; coordinates `resized` need it.
 
     Raises CountMismatchError when placeholders and regions don't add up, RegionError for regions without a
     picture.
@@ -63,7 +71,7 @@ def render_query(query: Query, size_wh: tuple[int, int] | None, *, options: Rend
     regions: list[RenderedRegion] = []
     for number, (text, shown) in enumerate(rounds):
         start: tuple[str | Slot, ...] = (Slot.IMAGE, "\n") if number == 0 and size_wh is not None else ()
-        parts = list(_question_parts(text, shown, size_wh, options, regions))
+        parts = list(_question_parts(text, shown, size_wh, options, regions, fit))
         messages.append(Message("user", (*start, *parts)))
         if number < len(query.history):
             messages.append(Message("assistant", (query.history[number].answer,)))
@@ -76,6 +84,7 @@ def _question_parts(
     size_wh: tuple[int, int] | None,
     options: RenderOptions,
     shown: list[RenderedRegion],
+    fit: Transform | None,
 ) -> Iterator[str | Slot]:
     """Yield the text with coordinates and slots in the place of its placeholders.
 
@@ -90,7 +99,7 @@ def _question_parts(
         position = match.end()
         region = regions[number]
         if size_wh is not None and not (options.no_coor and options.add_region_feature):
-            yield _coordinates(region, size_wh, options)
+            yield write_coordinates(region, size_wh, style=options.coordinates, clamp=options.clamp, fit=fit)
         if options.add_region_feature:
             if not options.no_coor:
                 yield " "
@@ -122,7 +131,3 @@ def placeholder_numbers(text: str, regions: int) -> list[int]:
             f"they are counted from 1: {text!r}"
         )
     return [int(number) - 1 for number in written]
-
-
-def _coordinates(region: Region, size_wh: tuple[int, int], options: RenderOptions) -> str:
-    return write_coordinates(region, size_wh, style=options.coordinates, clamp=options.clamp)

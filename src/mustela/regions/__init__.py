@@ -6,7 +6,7 @@ from mustela.regions.finder import Found, FoundRegion, Rejected, find_regions
 from mustela.regions.image import FirstFrameWarning, image_size, load_image
 from mustela.regions.mask import Mask
 from mustela.regions.reading import Scale
-from mustela.regions.sampling import sample_points
+from mustela.regions.sampling import sample_points, sample_window
 from mustela.regions.serial import region_from_json, region_to_json
 from mustela.regions.styles import (
     COORDINATE_STYLES,
@@ -17,7 +17,7 @@ from mustela.regions.styles import (
 )
 from mustela.regions.text import Clamp, dequantise, format_box, format_point, quantise
 from mustela.regions.tiles import Tiled, Transform, choose_grid
-from mustela.regions.transform import CenterCrop, Identity, Pad, Size, Stretch
+from mustela.regions.transform import CenterCrop, Frame, Identity, Pad, Size, Stretch
 from mustela.regions.types import Box, Point, Polygon, Region, Scribble
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "FirstFrameWarning",
     "Found",
     "FoundRegion",
+    "Frame",
     "Identity",
     "Mask",
     "Pad",
@@ -57,6 +58,7 @@ __all__ = [
     "region_from_json",
     "region_to_json",
     "sample_points",
+    "sample_window",
     "scale_of",
     "write_coordinates",
 ]
