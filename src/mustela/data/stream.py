@@ -45,7 +45,7 @@ class RecordStream(IterableDataset[dict[str, Tensor]]):
     Args:
         paths: files, or folders of tar files.
         maker: makes the samples.
-        folders: image folders, one for each path; None for pictures that lie inside the shards.
+        folders: image folders, one for each path, or None: pictures lie beside the file, or inside the shard.
         checks: how records are checked.
         rank: number of this process.
         processes: number of all processes.
@@ -105,7 +105,12 @@ class RecordStream(IterableDataset[dict[str, Tensor]]):
             epoch: that was interrupted.
             batches: that this process took of its loader.
             batch_size: of the loader.
+
+        Raises:
+            ConfigError: a negative number, or no batch size.
         """
+        if min(epoch, batches) < 0 or batch_size < 1:
+            raise ConfigError(f"epoch {epoch}, {batches} batches of {batch_size}: counts are not negative.")
         self.epoch = epoch
         self._start = _Place(batches, batch_size)
 

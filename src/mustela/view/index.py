@@ -16,7 +16,7 @@ from mustela.data.check import Checked
 from mustela.data.faults import Fault
 from mustela.data.native import record_from_native, record_to_native
 from mustela.data.record import Record
-from mustela.view.records import short_answers
+from mustela.view.records import short_answers, words_of
 
 _ANSWERS_KEPT = 100_000
 
@@ -136,6 +136,4 @@ def _words(checked: Checked) -> str:
     if record is None:
         first = checked.faults[0]
         return first.record_id or f"line {first.line}"
-    return " ".join(
-        [record.id, *(turn.text for turn in record.turns), *(image.path for image in record.images)]
-    )
+    return " ".join([record.id, *words_of(record), *(image.path for image in record.images)])

@@ -120,6 +120,11 @@ def records_page(
     )
 
 
+def words_of(record: Record) -> list[str]:
+    """Return the texts of the turns without what stands for pictures and regions."""
+    return [_LOCATION.sub("", turn.text).replace(IMAGE_PLACEHOLDER, "").strip() for turn in record.turns]
+
+
 def short_answers(record: Record) -> list[str]:
     """Return the different answers of a few words, which act as classes, without their regions."""
     answers = [_LOCATION.sub("", turn.text).strip(" .") for turn in record.turns if turn.role == "assistant"]
@@ -145,7 +150,7 @@ def _card(checked: Checked, folder: str | Path | None, options: CheckOptions) ->
         kinds=kinds,
         classes="\n".join(short_answers(record)),
         length=record.characters,
-        text=" ".join(turn.text for turn in record.turns),
+        text=" ".join(words_of(record)),
         regions=len(numbers.known),
     )
 
