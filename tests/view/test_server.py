@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Thread
@@ -18,6 +20,8 @@ from mustela.errors import ConfigError
 from mustela.regions import Box
 from mustela.view.index import RecordIndex, Wanted
 from mustela.view.server import make_server
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 def record(name: str, answer: str, *faults: Fault) -> Checked:
@@ -138,3 +142,20 @@ def test_nothing_else_is_served(index, tmp_path) -> None:
         assert fetch(port, "/", host=f"localhost:{port}")[0] == 200
         with pytest.raises(ConfigError, match=f"--port {port}: .*Choose another"):
             make_server(index, title="x", folder=None, port=port)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_a_browser_shows_what_the_server_found(index, tmp_path) -> None:
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.jpg")
+    with served(index, tmp_path) as port:
+        address = f"http://127.0.0.1:{port}/?text=dog&least=0&most=40"
+        flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+        done = subprocess.run(
+            [str(CHROMIUM), *flags, address], capture_output=True, text=True, check=True, timeout=300
+        )
+    shown = re.findall(r'<article class="card"[^>]*>', done.stdout)
+    assert len(shown) == 24
+    assert not any("hidden" in card.partition("data-text")[0] for card in shown)
+    assert 'value="dog"' in done.stdout
+    assert "Next page" in done.stdout

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
@@ -25,6 +25,9 @@ from mustela.errors import ConfigError, ImageError, RecordError
 from mustela.regions import load_image
 
 logger = logging.getLogger(__name__)
+
+# Position in all files, number of the file, and what was found there.
+_Entry: TypeAlias = tuple[int, int, Found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ class RecordStream(IterableDataset[dict[str, Tensor]]):
         worker = (worker + self._start.batches) % workers
         batches = (self._start.batches - worker + workers - 1) // workers
         reader = self.rank * workers + worker
-        entries = islice(self._entries(), reader, None, self.processes * workers)
+        entries: Iterator[_Entry] = islice(self._entries(), reader, None, self.processes * workers)
         if self.shuffle:
             rng = random.Random(f"{self.maker.seed} {self.epoch} {reader}")
             entries = _mixed(entries, self.shuffle, rng)
@@ -133,7 +136,7 @@ class RecordStream(IterableDataset[dict[str, Tensor]]):
                 yield from [sample] * waiting
                 waiting = 0
 
-    def _entries(self) -> Iterator[tuple[int, int, Found]]:
+    def _entries(self) -> Iterator[_Entry]:
         """Yield everything in all files with its position and the number of its file."""
         position = 0
         for index, (chosen, source) in enumerate(zip(self._formats, self._sources, strict=True)):
@@ -185,9 +188,7 @@ class RecordStream(IterableDataset[dict[str, Tensor]]):
         return checked.record
 
 
-def _mixed(
-    entries: Iterator[tuple[int, int, Found]], size: int, rng: random.Random
-) -> Iterator[tuple[int, int, Found]]:
+def _mixed(entries: Iterator[_Entry], size: int, rng: random.Random) -> Iterator[_Entry]:
     """Yield entries in random order, holding back `size` of them."""
     held = list(islice(entries, size))
     for entry in entries:

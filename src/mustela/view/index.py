@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from threading import Lock
 from types import TracebackType
+from typing import Any
 
 from mustela.data.check import Checked
 from mustela.data.faults import Fault
@@ -109,11 +110,11 @@ class RecordIndex:
             if self._combinations[number] in fitting and wanted.least <= self._lengths[number] <= most:
                 yield number
 
-    def _entry(self, number: int) -> list[object]:
+    def _entry(self, number: int) -> list[Any]:
         with self._lock:
             self._file.seek(self._offsets[number])
             line = self._file.readline()
-        entry: list[object] = json.loads(line)
+        entry: list[Any] = json.loads(line)
         return entry
 
     def __enter__(self) -> RecordIndex:
