@@ -234,7 +234,7 @@ class _Reading:
 
 def _is_side(value: object) -> bool:
     """Whether a stated side is unknown or a whole number of pixels."""
-    if value is None:
+    if value is None or (type(value) is int and value >= 1):
         return True
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False

@@ -70,7 +70,7 @@ def record_to_native(record: Record) -> dict[str, Any]:
             [_annotation_to_native(annotation) for annotation in turn] for turn in annotations
         ]
         return native
-    native["box_x1y1x2y2"] = [[list(a.region.bounds_xyxy()) for a in turn] for turn in annotations]
+    native["box_x1y1x2y2"] = [[_annotation_to_native(a)["xyxy"] for a in turn] for turn in annotations]
     if any(annotation.mask for annotation in everything):
         native["masks"] = [[a.mask.to_rle() if a.mask else None for a in turn] for turn in annotations]
     return native
@@ -133,7 +133,7 @@ def _regions_from_native(native: Mapping[str, Any], turns: int) -> list[tuple[Re
     masks = native.get("masks") or [[None] * len(of_turn) for of_turn in boxes]
     return [
         tuple(
-            RegionAnnotation(Box(*box), Mask.from_rle(mask) if mask else None)
+            RegionAnnotation(Box(*map(float, box)), Mask.from_rle(mask) if mask else None)
             for box, mask in zip(boxes_of_turn, masks_of_turn, strict=True)
         )
         for boxes_of_turn, masks_of_turn in zip(boxes, masks, strict=True)
