@@ -74,9 +74,10 @@ def test_command_parses(where: str, words: list[str]) -> None:
     args = build_parser().parse_args(words)
     if args.command != "train":
         return
+    from mustela.cli.processes import take_processes
     from mustela.config.training import all_fields
 
-    flags = args.arguments
+    flags = take_processes(args.arguments)[1]
     # The reader's own recipe does not exist here.
     if flags and flags[0].endswith(".yaml") and not (ROOT / flags[0]).exists():
         flags = flags[1:]
@@ -87,7 +88,17 @@ def test_every_flag_in_the_prose_exists() -> None:
     from mustela.config.renamed import RENAMED
     from mustela.config.training import all_fields
 
-    known = {*all_fields(), *RENAMED, "help", "traceback", "nproc_per_node"}
+    known = {*all_fields(), *RENAMED, "help", "traceback", "num_processes"}
+    known |= {
+        "nproc_per_node",
+        "nnodes",
+        "standalone",
+        "shutdown",
+        "rdzv_backend",
+        "rdzv_endpoint",
+        "rdzv_id",
+    }
+    known |= {"config_file"}  # of accelerate launch
     known |= {"model_args", "tasks"}  # of lmms-eval
     helps = [
         subprocess.run([sys.executable, "-m", "mustela", *command, "--help"], capture_output=True, text=True)
@@ -98,6 +109,7 @@ def test_every_flag_in_the_prose_exists() -> None:
             ["compare"],
             ["robustness"],
             ["ask"],
+            ["serve"],
             ["merge"],
             *(["data", name] for name in DATA_COMMANDS),
             ["convert", "ml-ferret"],

@@ -63,6 +63,8 @@ def test_answers_from_elsewhere(pope: Path, tmp_path: Path, capsys: pytest.Captu
     assert main([*score, "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
     assert "ids that don't add up: 1 missing, 1 unknown" in printed
+    assert main([*score, "--out", str(tmp_path / "out"), "--prompt", "{question} Yes or no?"]) == 0
+    assert "the first question: Is there a 1? Yes or no?" in capsys.readouterr().out
     assert main([*score, "--strict"]) == 2
     assert "1 without an answer (such as 'random-1'), 1 of unknown" in capsys.readouterr().err
     assert main(["score", str(file), "--benchmark", "pope"]) == 2
@@ -81,6 +83,8 @@ def test_the_list_and_the_check_of_a_folder(
     assert "licence:  MIT" in printed
     assert "random: 2 questions about 1 pictures, 0 of them missing" in printed
     assert len(questions.read_text().splitlines()) == 2
+    assert main([*check, "--prompt", "{question} Yes or no?"]) == 0
+    assert "Is there a 1? Yes or no?" in questions.read_text()
     (pope / "COCO_val2014_1.jpg").rename(pope / "COCO_val2014_2.jpg")
     assert main(check) == 2
     assert "the first missing picture: COCO_val2014_1.jpg" in capsys.readouterr().out

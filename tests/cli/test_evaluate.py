@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,29 @@ def test_evaluate_prints_the_numbers_and_writes_a_report(
     arguments[arguments.index(str(out))] = str(again)
     assert main([*arguments, "--compare", str(out)]) == 0
     assert (again / "compare.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        (None, "run"),
+        ({"about": {"data": "DATA"}}, "run"),
+        ({"about": {"data": "elsewhere/val.json"}}, "run/evaluation-val"),
+    ],
+)
+def test_a_run_keeps_the_evaluation_that_it_has(
+    tiny_model_folder: Path, shapes: Path, tmp_path: Path, before, expected, capsys
+) -> None:
+    data = shapes / "val.json"
+    shutil.copytree(tiny_model_folder, tmp_path / "run" / "final")
+    (tmp_path / "run" / "log.jsonl").write_text("")
+    if before is not None:
+        text = json.dumps(before).replace("DATA", str(data))
+        (tmp_path / "run" / "evaluation.json").write_text(text)
+    options = ["--image_folder", str(images_of(shapes)), "--limit", "1", "--max_new_tokens", "1"]
+    command = ["evaluate", str(tmp_path / "run" / "final"), "--data", str(data), "--device", "cpu"]
+    assert main([*command, *options]) == 0
+    assert f"report: {tmp_path / expected / 'report.html'}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,26 @@ def test_slices_of_benchmarks_are_checked_before_anything_is_loaded(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_benchmarks_alone_are_asked_without_held_out_records(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_shapes("shapes", train=4, val=0)
+    write_pope(tmp_path / "pope")
+    recipe = {
+        **RECIPE,
+        "data_path": ["shapes/train_refer.json"],
+        "image_folder": ["shapes/images"],
+        "eval_benchmarks": ["pope_random:2"],
+        "eval_benchmark_root": ["pope"],
+    }
+    recipe.pop("eval_data_path", None)
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    assert main(["train", "tiny.yaml", "--eval_strategy", "steps"]) == 0
+    log = [json.loads(line) for line in (tmp_path / "runs/tiny/log.jsonl").read_text("utf-8").splitlines()]
+    assert any("eval_pope_random_accuracy" in line for line in log)
+    assert not any("eval_loss" in line for line in log)
+
+
 def test_help_lists_flags_of_all_three_groups(capsys):
     assert main(["train", "--help"]) == 0
     text = capsys.readouterr().out

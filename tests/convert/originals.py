@@ -126,3 +126,63 @@ def write_ferret(
     write_tokenizer(folder)
     write_weights(folder, state, files)
     return folder
+
+
+LANGUAGE = ("model.embed_tokens", "model.layers", "model.norm", "lm_head")
+
+
+def is_language(name: str) -> bool:
+    return name.startswith(LANGUAGE)
+
+
+def same(folder: Path, reference: dict[str, Tensor], *, tolerance: float = 0.0) -> None:
+    found: dict[str, Tensor] = {}
+    for file in folder.glob("*.safetensors"):
+        found |= load_file(file)
+    assert found.keys() == reference.keys()
+    for name, tensor in reference.items():
+        torch.testing.assert_close(found[name], tensor, atol=tolerance, rtol=0, msg=lambda m, n=name: n + m)
+
+
+def write_lora(folder: Path) -> tuple[Path, Path, dict[str, Tensor]]:
+    """A LoRA folder on a base language model; returns both, and the weights that they make together."""
+    whole = dict(numbers("state", "geo"))
+    base = {name: value for name, value in whole.items() if is_language(name)}
+    others = {
+        f"base_model.model.{name}": v for name, v in whole.items() if "mm_proj" in name or "geo" in name
+    }
+    factors = {}
+    for layer in (0, 1):
+        for module in ("q_proj", "v_proj"):
+            weight = f"model.layers.{layer}.self_attn.{module}.weight"
+            a, b = torch.randn(4, 64) * 0.1, torch.randn(64, 4) * 0.1
+            factors[f"base_model.model.{weight.replace('.weight', '.lora_A.weight')}"] = a
+            factors[f"base_model.model.{weight.replace('.weight', '.lora_B.weight')}"] = b
+            whole[weight] = base[weight] + 2.0 * b @ a
+    vicuna, lora = folder / "vicuna", folder / "lora"
+    vicuna.mkdir()
+    lora.mkdir()
+    (vicuna / "config.json").write_text(json.dumps(language_config()))
+    write_weights(vicuna, base, "bin")
+    torch.save(factors, lora / "adapter_model.bin")
+    torch.save(others, lora / "non_lora_trainables.bin")
+    settings = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]}
+    (lora / "adapter_config.json").write_text(json.dumps(settings))
+    (lora / "config.json").write_text(json.dumps(ferret_config("geo")))
+    write_tokenizer(lora)
+    vision = "model.vision_tower.vision_tower."
+    tower = {name.removeprefix(vision): v for name, v in whole.items() if name.startswith(vision)}
+    write_tower(lora / "vision_tower", tower)
+    return lora, vicuna, whole
+
+
+def answer(model: torch.nn.Module) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    ids = torch.tensor([[1, *[512] * 16, 40, 511, 60, 7]])
+    points = torch.rand(1, 512, 2, generator=generator)
+    pixels = golden()["in.pixel_values"][:1]
+    with torch.no_grad():
+        logits: Tensor = model(
+            input_ids=ids, pixel_values=pixels, region_points=points, region_image=torch.tensor([0])
+        ).logits
+    return logits[..., :512]

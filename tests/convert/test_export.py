@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from tests.convert.originals import write_ferret
-from tests.convert.test_conversion import answer, write_lora
+from tests.convert.originals import answer, write_ferret, write_lora
 
 from mustela.cli.main import main
 from mustela.convert import CardFields, ConversionOptions, convert_ferret, export_model
-from mustela.errors import CheckpointError
+from mustela.errors import MustelaError
 from mustela.model import load_model
 from mustela.model.parts import parts
 from mustela.train.projector import load_projector
@@ -44,11 +44,27 @@ def test_an_adapter_is_merged(tmp_path: Path) -> None:
     lora, vicuna, _ = write_lora(tmp_path)
     convert_ferret(lora, tmp_path / "plain", ConversionOptions(base=vicuna, lora="adapter"))
     convert_ferret(lora, tmp_path / "merged", ConversionOptions(base=vicuna))
-    export_model(tmp_path / "plain", tmp_path / "out", adapter=tmp_path / "plain" / "adapter")
-    found, expected = (load_model(tmp_path / name, device="cpu")[0] for name in ("out", "merged"))
-    torch.testing.assert_close(answer(found), answer(expected), atol=1e-5, rtol=0)
-    with pytest.raises(CheckpointError, match="no PEFT adapter"):
-        export_model(tmp_path / "plain", tmp_path / "again", adapter=tmp_path)
+    expected = answer(load_model(tmp_path / "merged", device="cpu")[0])
+    ours = tmp_path / "plain" / "adapter"
+    peft = tmp_path / "peft"
+    peft.mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        shutil.copy(ours / name, peft)
+    export_model(ours, tmp_path / "one")
+    export_model(tmp_path / "plain", tmp_path / "two", adapter=ours)
+    export_model(tmp_path / "plain", tmp_path / "three", adapter=peft)
+    for name in ("one", "two", "three"):
+        found, processor = load_model(tmp_path / name, device="cpu")
+        assert found.adapter is None
+        torch.testing.assert_close(answer(found), expected, atol=1e-5, rtol=0)
+        assert processor.template.name == "v1"
+    for model, options, says in (
+        (tmp_path / "plain", {"adapter": tmp_path}, "is no adapter"),
+        (tmp_path / "plain", {"base": tmp_path}, "needs no base"),
+        (ours, {"adapter": peft}, "leave --adapter out"),
+    ):
+        with pytest.raises(MustelaError, match=says):
+            export_model(model, tmp_path / "again", **options)
 
 
 @pytest.mark.parametrize("only", ["projector", "region_encoder"])

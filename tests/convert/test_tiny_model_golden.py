@@ -150,10 +150,19 @@ def test_generated_ids(model: MustelaForConditionalGeneration, parity) -> None:
 
 
 @pytest.mark.parametrize("variant", ["geo"], indirect=True)
-def test_loss_of_a_batch_without_pictures(model: MustelaForConditionalGeneration, parity) -> None:
-    inputs = batch()
-    text = {name: inputs[name][2:3] for name in ("input_ids", "labels", "attention_mask")}
+@pytest.mark.parametrize(
+    ("rows", "pictures", "what"),
+    [([2], [], "loss_text_only"), ([1, 2], [1], "loss_without_regions")],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_loss_of_batches_without_regions(
+    model: MustelaForConditionalGeneration, rows: list[int], pictures: list[int], what: str, parity
+) -> None:
+    whole = batch()
+    inputs = {name: whole[name][rows] for name in ("input_ids", "labels", "attention_mask")}
+    if pictures:
+        inputs["pixel_values"] = whole["pixel_values"][pictures]
     with torch.no_grad():
-        away = abs(float(model(**text).loss) - facts()["loss_text_only"])
+        away = abs(float(model(**inputs).loss) - facts()[what])
     parity.add("tiny model, geo: loss", difference=away)
     assert away < 1e-4

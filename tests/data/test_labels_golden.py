@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from mustela.constants import IGNORE_INDEX
 from mustela.data.message import Message, Slot
-from mustela.data.prompt import Prompt, PromptEncoder
+from mustela.data.prompt import EncodedPrompt, Prompt, PromptEncoder, SampleTooLongError, fit_rounds
 from mustela.data.templates import get_template
 from mustela.data.tokenizer import load_tokenizer
 from mustela.errors import RecordError
@@ -29,6 +29,8 @@ IDS = [f"{entry['case']}-{entry['template']}" for entry in CASES]
 REFUSED = {"empty_answer", "empty_answer_first_round"}
 PAIR_REFUSED = {"im_start_end_region", "region_tokens_no_coor", "image_text_in_a_text_only_record"}
 # A typed control string acted in the original, so its ids can't be the same.
+# A caption pair loses its question with it.
+LOST = {("plain", "question_has_unk_text")}
 TYPED = {"answer_has_eos_text", "question_has_unk_text"}
 
 
@@ -79,10 +81,19 @@ def test_ids_and_labels_are_those_of_the_original(entry: dict[str, Any], parity)
     encoded = PromptEncoder(tokenizer, image_token=IMAGE, region_token=REGION).encode(_prompt(entry))
     picture = tokenizer.convert_tokens_to_ids(IMAGE)
     ids = [-200 if index == picture else index for index in encoded.input_ids]
-    if entry["case"] not in TYPED or (entry["template"], entry["case"]) == ("plain", "question_has_unk_text"):
+    # A caption pair lost its long question, and fits.
+    if "model_max_length" in entry and entry["template"] != "plain":
+        _does_not_fit(encoded, entry["model_max_length"])
+    # A text alone was cut there in the middle of its question, and trained on nothing.
+    is_cut = "model_max_length" in entry and not entry["has_image"]
+    if is_cut:
+        assert ids[: entry["model_max_length"]] == entry["input_ids"]
+        assert not entry["supervised_spans"]
+        parity.add("labels: ids of conversations, with Llama's tokenizer")
+    elif entry["case"] not in TYPED or (entry["template"], entry["case"]) in LOST:
         assert ids == entry["input_ids"]
         parity.add("labels: ids of conversations, with Llama's tokenizer")
-    if entry["mismatch"] or entry["case"] in TYPED:
+    if entry["mismatch"] or entry["case"] in TYPED or is_cut:
         # The original gave these up. The answers and what ends them are supervised, and nothing else.
         answers = [encoded.prompt.text[start:end] for start, end in encoded.prompt.answers]
         told = [turn["value"] for turn in entry["conversations"] if turn["from"] == "gpt"]
@@ -98,6 +109,12 @@ def test_ids_and_labels_are_those_of_the_original(entry: dict[str, Any], parity)
         labels[start:end] = ids[start:end]
     assert encoded.labels == labels
     parity.add("labels: labels of conversations, with Llama's tokenizer")
+
+
+def _does_not_fit(encoded: EncodedPrompt, limit: int) -> None:
+    """Ours refuses a sample whose first round is too long, and says by how much."""
+    with pytest.raises(SampleTooLongError, match=f"needs {len(encoded.input_ids)} ids.*is {limit}"):
+        fit_rounds(encoded, [1] * len(encoded.image_positions), max_length=limit)
 
 
 @lru_cache

@@ -160,6 +160,20 @@ def test_dropped_rounds_take_their_images_and_regions_along(processor):
     assert whole["region_image"].tolist() == [0, 1, 1]
 
 
+def test_the_side_that_the_tokenizer_cuts_on_does_not_matter(processor, monkeypatch):
+    turns = ((IMAGE, "What is this?"), ("a red star.",), (IMAGE, "And this?"), ("Yes.",))
+    images = [Image.new("RGB", (64, 48), colour) for colour in ("red", "blue")]
+    limit = len(processor.encode(conversation(*turns), images)["input_ids"]) - 1
+    first = processor.encode(conversation(*turns[:2]), images[:1])
+    monkeypatch.setattr(processor.tokenizer, "truncation_side", "left")
+    cut = processor.encode(conversation(*turns), images, max_length=limit)
+    assert cut.keys() == first.keys()
+    for name, value in first.items():
+        assert torch.equal(cut[name], value), name
+    with pytest.raises(SampleTooLongError, match=r"is 12"):
+        processor.encode(conversation(*turns), images, max_length=12)
+
+
 def test_a_sample_that_cannot_fit_says_what_it_needs(processor):
     rendered = conversation((IMAGE, "What is this?"), ("a red star.",))
     needed = len(processor.encode(rendered, [picture()])["input_ids"])

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mustela.data.check import check_record
 from mustela.data.message import Slot
 from mustela.data.native import record_from_native
 from mustela.data.render import Rendered, RenderedRegion, RenderOptions, render, sample_rng
@@ -124,3 +125,51 @@ def test_region_masks_equal_the_original(record_id: str, parity) -> None:
                 same_frame.raster(size_wh), mask.raster(size_wh), err_msg=str(result)
             )
             parity.add("locations: masks of regions")
+
+
+STOPPED = [
+    "empty_mask",
+    "float_boxes",
+    "float_boxes_whole_numbers",
+    "mask_far_from_box_centre",
+    "mask_outside_its_box",
+    "same_box_twice_other_masks",
+    "three_boxes_one_round",
+]
+
+
+@pytest.mark.parametrize("box_input", ["box", "point"])
+@pytest.mark.parametrize("mode", ["center", "segment_mask|center"])
+@pytest.mark.parametrize("record_id", STOPPED)
+def test_where_the_original_stops_there_is_a_region(record_id: str, mode: Any, box_input: Any) -> None:
+    raw = native(record_id)
+    record = check_record(raw).record
+    assert record is not None
+    size_wh = (raw["image_w"], raw["image_h"])
+    options = RenderOptions(point_input_sample=mode, box_input=box_input, clamp="last_pixel")
+    regions = render(record, options, sizes_wh=[size_wh], rng=sample_rng(0, 0, 0)).regions
+    boxes = [Box(*box) for turn in raw["box_x1y1x2y2"][::2] for box in turn]
+    assert len(regions) == len(boxes) > 0
+    for shown, box in zip(regions, boxes, strict=True):
+        inside = shown.raster(size_wh)
+        assert inside.any()
+        allowed = box.raster(size_wh)
+        if isinstance(shown.within, Mask):
+            # As there, a mask may reach out of its box.
+            allowed |= shown.within.raster(size_wh)
+        assert not (inside & ~allowed).any()
+
+
+@pytest.mark.parametrize(
+    ("record_id", "kind"),
+    [
+        ("mask_size_wrong", "mask.size"),
+        ("placeholder_missing", "regions.placeholders"),
+        ("swapped_corners", "box.swapped"),
+    ],
+)
+def test_what_the_original_stops_at_and_nobody_can_read_is_named(record_id: str, kind: str) -> None:
+    checked = check_record(native(record_id))
+    assert checked.record is None
+    fault = next(fault for fault in checked.faults if fault.severity == "error")
+    assert (fault.kind, fault.record_id) == (kind, record_id)

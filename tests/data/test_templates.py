@@ -42,7 +42,7 @@ def test_a_template_survives_being_stored(name: str, tokenizer: PreTrainedTokeni
 
 
 def test_aliases_are_the_same_text() -> None:
-    layouts = {get_template(name).layout for name in ("v1", "ferret_v1", "vicuna_v1")}
+    layouts = {get_template(name).layout for name in ("v1", "ferret_v1")}
     assert len(layouts) == 1
     assert get_template("mpt").layout == get_template("chatml").layout
 

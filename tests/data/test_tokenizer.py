@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,49 @@ def test_ids_survive_saving_and_loading(folder: Path, tmp_path: Path) -> None:
     loaded = load_tokenizer(tmp_path / "saved")
     for text in [*sentences(50, 3), "a  b <region_fea> c </s> d"]:
         assert loaded(text).input_ids == made(text).input_ids
+
+
+def write_files_with_a_region_token(folder: Path, model: bytes, size: int) -> None:
+    folder.mkdir(parents=True)
+    (folder / "tokenizer.model").write_bytes(model)
+    (folder / "added_tokens.json").write_text(json.dumps({"<region_fea>": size}))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"pad_token": "<unk>"}))
+    (folder / "special_tokens_map.json").write_text(json.dumps({"bos_token": "<s>"}))
+
+
+def test_names_of_the_hub_get_the_same_tokenizer_as_folders(
+    tmp_path: Path, model: bytes, pair: tuple[SentencePieceProcessor, PreTrainedTokenizerFast]
+) -> None:
+    place = tmp_path / "cache" / "models--some--vicuna"
+    write_files_with_a_region_token(place / "snapshots" / "0123", model, len(pair[1]))
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text("0123")
+    named = load_tokenizer("some/vicuna", cache_dir=str(tmp_path / "cache"))
+    folder = load_tokenizer(place / "snapshots" / "0123")
+    assert named.get_vocab() == folder.get_vocab()
+    assert named.pad_token == "<unk>"
+    for text in [*sentences(30, 4), "  two  blanks", "is it <region_fea>  is it"]:
+        assert named(text).input_ids == folder(text).input_ids
+        if "<" not in text:
+            assert named(text, add_special_tokens=False).input_ids == pair[0].encode(text)
+
+
+def test_all_files_beside_the_model_are_downloaded(
+    tmp_path: Path, model: bytes, pair: tuple[SentencePieceProcessor, PreTrainedTokenizerFast], monkeypatch
+) -> None:
+    write_files_with_a_region_token(tmp_path / "remote", model, len(pair[1]))
+    (tmp_path / "cache").mkdir()
+
+    def download(name: str, file: str, **_: object) -> str | None:
+        assert name == "some/vicuna"
+        if not (tmp_path / "remote" / file).is_file():
+            return None
+        return str(shutil.copy(tmp_path / "remote" / file, tmp_path / "cache"))
+
+    monkeypatch.setattr("mustela.data.tokenizer.cached_file", download)
+    tokenizer = load_tokenizer("some/vicuna")
+    assert tokenizer.convert_tokens_to_ids("<region_fea>") == len(pair[1])
+    assert tokenizer.pad_token == "<unk>"
 
 
 def test_gaps_among_added_tokens_are_refused(folder: Path) -> None:

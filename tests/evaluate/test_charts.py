@@ -1,8 +1,10 @@
+import re
 from xml.etree import ElementTree
 
 import pytest
 
-from mustela.evaluate.charts import COLORS, MAX_POINTS, Series, Span, line_chart, smoothed
+from mustela.evaluate.charts import COLORS, DASHES, MAX_POINTS, Series, Span, line_chart, smoothed
+from mustela.evaluate.page import PAGE
 
 
 def svg(chart: str) -> ElementTree.Element:
@@ -55,7 +57,7 @@ def test_one_spike_does_not_flatten_the_rest() -> None:
     assert "1e+06" not in ticks
 
 
-def test_lines_of_one_name_share_a_colour_and_colours_repeat() -> None:
+def test_lines_of_one_name_share_a_colour_and_no_two_names_look_alike() -> None:
     series = [Series(f"n{i}", [0, 1], [0, 1]) for i in range(COLORS + 1)]
     series.append(Series("n1", [0, 1], [1, 0], faint=True))
     styles = [
@@ -63,11 +65,19 @@ def test_lines_of_one_name_share_a_colour_and_colours_repeat() -> None:
     ]
     assert sorted(styles) == [
         "line s0",
-        "line s0",
+        "line s0 d1",
         "line s1",
         "line s1 faint",
-        *[f"line s{i}" for i in range(2, 6)],
+        *[f"line s{i}" for i in range(2, COLORS)],
     ]
+    many = line_chart(
+        [Series(f"n{i}", [0, 1], [0, 1]) for i in range(COLORS * DASHES)], title="t", x_label="x"
+    )
+    lines, keys = svg(many)[0].iter("polyline"), re.findall(r'class="key ([^"]+)"', many)
+    assert len({line.get("class") for line in lines}) == len(set(keys)) == COLORS * DASHES
+    sheet = (PAGE / "style.css").read_text(encoding="utf-8")
+    assert all(f".s{i} {{" in sheet for i in range(COLORS))
+    assert all(f".chart .line.d{i} {{" in sheet for i in range(1, DASHES))
 
 
 def test_smoothing_averages_a_value_with_those_before_it() -> None:

@@ -33,6 +33,14 @@ def test_a_log_with_a_torn_line_gives_its_curves_and_stages_follow_one_another(t
     assert curves.learning_rate_wide
 
 
+def test_the_main_figures_of_benchmarks_are_drawn(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    names = ("flickr30k_test_merged_r_1", "lvis_open_val_semantic_iou", "coco_detection_val2017_ap")
+    log.write_text(json.dumps({"step": 1} | {f"eval_{name}": 0.5 for name in names}) + "\n", encoding="utf-8")
+    drawn = read_curves(log).accuracy
+    assert all(name in drawn for name in ("merged r 1", "semantic iou", "val2017 ap"))
+
+
 def test_one_stage_has_no_shading(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     log.write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n', encoding="utf-8")

@@ -189,6 +189,15 @@ def test_boxes_in_an_answer_are_pixels_of_the_given_picture(predictor, monkeypat
     assert found.phrase == "a dog"
 
 
+def test_a_stop_string_ends_its_own_row_of_a_batch_only(predictor, queries, monkeypatch) -> None:
+    first, *others = (answer.text for answer in predictor.ask_many(queries, max_new_tokens=NEW))
+    pieces = (first[at : at + 3] for at in range(2, len(first) - 2))
+    stop = next(piece for piece in pieces if not any(piece in text for text in others))
+    monkeypatch.setattr("mustela.data.templates.Template.stop_strings", (stop,))
+    found = [answer.text for answer in predictor.ask_many(queries, max_new_tokens=NEW)]
+    assert found == [first[: first.find(stop)].strip(), *others]
+
+
 def test_an_answer_ends_at_the_end_token_and_at_stop_strings(predictor, picture, monkeypatch) -> None:
     predictor.set_image(picture)
     full = predictor.ask("What is this?", max_new_tokens=NEW).text

@@ -133,6 +133,26 @@ def test_what_an_adapter_does_not_touch_stays_the_same_bits_in_half_precision(ba
     assert {tensor.dtype for tensor in load_file(wide / "model.safetensors").values()} == {torch.float32}
 
 
+@pytest.mark.slow
+def test_embeddings_that_the_head_shares_stay_shared_when_merged(tmp_path):
+    base, processor = load_model("shapes-base", device="cpu")
+    model = adapt(base, rows=(40, 41))
+    ids = torch.tensor([[40, 60, 41, 70, 40]])
+    with torch.no_grad():
+        expected = model(ids).logits
+    model.save_pretrained(tmp_path / "adapter")
+    processor.save_pretrained(tmp_path / "adapter")
+    # The packaged model is stored in half precision.
+    merged = merge_adapter(tmp_path / "adapter", tmp_path / "merged", dtype=torch.float32)
+    assert "base.lm_head.weight" not in load_file(merged / "model.safetensors")
+    whole, _ = load_model(merged, device="cpu")
+    assert whole.get_output_embeddings().weight is whole.get_input_embeddings().weight
+    with torch.no_grad():
+        torch.testing.assert_close(whole(ids).logits, expected, atol=1e-4, rtol=1e-4)
+        untouched, _ = load_model("shapes-base", device="cpu")
+        assert (untouched(ids).logits - expected).abs().max() > 1e-2
+
+
 def test_a_folder_that_is_taken_and_one_without_an_adapter_are_refused(base, save, tmp_path):
     with pytest.raises(CheckpointError, match=r"holds no adapter to merge: looked for adapter\.json"):
         merge_adapter(base, tmp_path / "out")

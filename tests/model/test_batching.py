@@ -99,6 +99,15 @@ def test_tokens_weigh_the_same_in_every_micro_batch():
     assert sum(losses).item() == pytest.approx(1.6, abs=1e-5)
 
 
+def test_a_sample_without_labels_leaves_the_loss_of_the_others_as_it_is(pair):
+    samples = pair.four()
+    nothing = {**samples[1], "labels": torch.full_like(samples[1]["labels"], IGNORE_INDEX)}
+    with torch.no_grad():
+        alone = pair.model(**pair.batch(samples[2:3])).loss
+        both = pair.model(**pair.batch([nothing, samples[2]])).loss
+    torch.testing.assert_close(both, alone, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("items", [None, 0, torch.tensor(0)], ids=["own", "zero", "zero-tensor"])
 def test_no_label_gives_a_loss_of_zero_with_zero_gradients(pair, items):
     batch = pair.batch(pair.four())

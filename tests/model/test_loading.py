@@ -55,7 +55,7 @@ def test_a_folder_without_our_model_is_refused(tmp_path, content):
 
 def test_every_parameter_is_in_one_part(pair):
     found = parts(pair.model)
-    assert all(found.values())
+    assert {part for part, group in found.items() if not group} == {"region_tower"}  # these bases have none
     named = dict(pair.model.named_parameters())
     assert sorted(name for part in found.values() for name in part) == sorted(named)
     assert all(part_of(name) == part for part, group in found.items() for name in group)

@@ -129,6 +129,32 @@ def test_features_are_read_at_the_same_places(parity) -> None:
     close(parity, "sampler: features read from the grid", found, STEPS["sampled_features"])
 
 
+def apart(found: Tensor, expected: Tensor) -> float:
+    """Compare the neighbours of an anchor in any order: each has its like in the other set."""
+    away = torch.cdist(found, expected, p=torch.inf)
+    return float(torch.maximum(away.amin(1).max(), away.amin(2).max()).detach())
+
+
+@pytest.mark.usefixtures("given_neighbors")
+def test_the_first_product_inside_the_sampler(
+    sampler: GeoSampler, pooling: str, pooled: list[Tensor], parity
+) -> None:
+    """Ours joins it with the second, so it is taken here by itself of what the stages read."""
+    sampler(grids(GOLDEN["feature_map"]), points(), IMAGE)
+    features = sample_grids(grids(GOLDEN["feature_map"]), points(), IMAGE, geometry="original")
+    places = points()
+    for number, stage in enumerate(sampler.stages):
+        chosen = geo.farthest_points(places, sampler.sub_points[number])
+        nearest = geo.nearest_points(geo.take(places, chosen), places, sampler.neighbors)[:, 0]
+        joined = torch.cat([features, places], dim=-1)
+        away = geo.take(joined, nearest) - geo.take(joined, chosen[:, :1])
+        largest = apart(stage.difference(away), STEPS[f"{pooling}.stage{number}.diff_first_anchor"])
+        what = f"sampler, {pooling}: differences to an anchor, stage {number + 1}"
+        parity.add(what, cases=4 * 24, difference=largest)
+        assert largest < 1e-5
+        features, places = pooled[number], geo.take(places, chosen)
+
+
 @pytest.mark.usefixtures("given_neighbors")
 def test_steps_inside_the_sampler(
     sampler: GeoSampler, pooling: str, monkeypatch: pytest.MonkeyPatch, parity
@@ -146,9 +172,7 @@ def test_steps_inside_the_sampler(
     sampler.flatten.register_forward_hook(lambda _, __, output: flattened.append(output))
     sampler(grids(GOLDEN["feature_map"]), points(), IMAGE)
     for stage, found in enumerate(first_anchors):
-        # The neighbours of an anchor in any order: each has its like in the other set.
-        away = torch.cdist(found, STEPS[f"{pooling}.stage{stage}.agg_first_anchor"], p=torch.inf)
-        largest = float(torch.maximum(away.amin(1).max(), away.amin(2).max()))
+        largest = apart(found, STEPS[f"{pooling}.stage{stage}.agg_first_anchor"])
         what = f"sampler, {pooling}: neighbours of an anchor before pooling, stage {stage + 1}"
         parity.add(what, cases=4 * 24, difference=largest)
         assert largest < 1e-5

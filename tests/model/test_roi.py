@@ -6,6 +6,7 @@ import torch
 
 from mustela.model.grids import FeatureGrids
 from mustela.model.region_encoders import RoiEncoder
+from mustela.model.region_encoders.roi import over_box
 
 
 def _encoder() -> RoiEncoder:
@@ -40,6 +41,26 @@ def test_the_grid_moves_with_the_region() -> None:
     first = encoder(FeatureGrids.from_batch(left), points, torch.tensor([0]))
     second = encoder(FeatureGrids.from_batch(right), moved, torch.tensor([0]))
     torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5)
+
+
+def test_a_point_is_read_with_its_surroundings() -> None:
+    encoder, grids = _encoder(), _grids(1)
+    point, image = torch.full((1, 4, 2), 0.5), torch.tensor([0])
+    before = encoder(grids, point, image)
+    near, far = grids.table.clone(), grids.table.clone()
+    near[3 * 8 + 3] += 1.0  # the cell that ends at the point
+    far[0] += 1.0
+    assert not torch.equal(encoder(grids.with_table(near), point, image), before)
+    assert torch.equal(encoder(grids.with_table(far), point, image), before)
+
+
+def test_the_box_has_a_margin_and_its_parts_are_no_finer_than_the_features() -> None:
+    cell = torch.tensor([[0.125, 0.0625], [0.001, 0.001]])
+    points = torch.tensor([[[0.4, 0.5], [0.6, 0.5]], [[0.4, 0.3], [0.6, 0.7]]])
+    places = over_box(points, 4, cell)
+    side = (places.amax(1) - places.amin(1)) * 4 / 3
+    torch.testing.assert_close(side, torch.tensor([[0.5, 0.25], [0.24, 0.48]]))
+    torch.testing.assert_close(places.mean(1), torch.tensor([[0.5, 0.5], [0.5, 0.5]]))
 
 
 def test_a_region_of_one_point_is_finite_and_no_region_gives_zero_gradients() -> None:

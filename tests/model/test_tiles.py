@@ -60,7 +60,7 @@ def mix_nothing(pair):
 
 def check_planted(pair, picture, *, square, steps):
     """Plant a square; features at points well inside it change, those beyond its neighbour cells don't."""
-    fit = pair.processor._prepare([picture]).transforms[0]
+    fit = pair.processor.prepare_image(picture).transform
     planted = picture.copy()
     planted.paste("red", square)
     before, after = (encode(pair, each).grids for each in (picture, planted))
@@ -89,7 +89,7 @@ def test_a_patch_across_the_border_of_tiles_changes_the_features_at_its_place(sc
     picture = Image.new("RGB", size_wh, "grey")
     source, changed = check_planted(pair, picture, square=square, steps=16)
     # A cell of the overview, and one more for interpolation on either side of it.
-    fit = pair.processor._prepare([picture]).transforms[0]
+    fit = pair.processor.prepare_image(picture).transform
     tiled = isinstance(fit, Tiled)
     cell_x = (width / 4 if region_map != "tiles" or not tiled else 8 / fit.scale_xy[0]) * 2.5
     cell_y = (height / 4 if region_map != "tiles" or not tiled else 8 / fit.scale_xy[1]) * 2.5

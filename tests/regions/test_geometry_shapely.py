@@ -24,7 +24,13 @@ SIZE = 60, 40
 def rings(draw):
     """Convex outlines of some area inside the picture."""
     points = draw(
-        st.lists(st.tuples(st.floats(0, SIZE[0]), st.floats(0, SIZE[1])), min_size=3, max_size=8, unique=True)
+        st.lists(
+            # Shapely's overlays break down on coordinates like 1e-248.
+            st.tuples(*(st.floats(0, side).map(lambda value: round(value, 6)) for side in SIZE)),
+            min_size=3,
+            max_size=8,
+            unique=True,
+        )
     )
     hull = MultiPoint(points).convex_hull
     if hull.geom_type != "Polygon" or hull.area < 20:

@@ -7,7 +7,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,9 @@ def classic(shapes, parts_on_disk) -> dict[str, Any]:
     }
 
 
+Fork = Callable[[dict[str, Any]], list[int]]
+
+
 class KillError(Exception):
     """Stands for a kill."""
 
@@ -161,6 +165,7 @@ class Runs:
     root: Path
     patch: pytest.MonkeyPatch
     output: io.StringIO
+    fork: Fork
 
     def __call__(
         self, name: str, recipe: dict[str, Any], flags: Sequence[str] = (), **options: Any
@@ -173,21 +178,25 @@ class Runs:
             build_arguments(settings), from_scratch=settings.from_scratch, console=console, **options
         )
 
-    def on_two_processes(self, name: str, recipe: dict[str, Any], flags: Sequence[str] = ()) -> str:
-        """Run by torchrun on two processes that talk through gloo; return what they told."""
-        file = self.root / f"{name}.yaml"
+    def on_two_processes(
+        self, name: str, recipe: dict[str, Any], flags: Sequence[str] = (), **job: Any
+    ) -> str:
+        """Run on two processes that talk through gloo; return what they told."""
+        statuses, told = self.forked(name, recipe, flags, processes=2, **job)
+        assert statuses == [0, 0], told
+        return told
+
+    def forked(
+        self, name: str, recipe: dict[str, Any], flags: Sequence[str] = (), **job: Any
+    ) -> tuple[list[int], str]:
+        """Run in other processes as `forks.py` says; return their statuses and what they told."""
+        file, log = self.root / f"{name}.yaml", self.root / f"{name}.log"
         file.write_text(yaml.safe_dump(recipe), encoding="utf-8")
-        line = ["train", str(file), "--output_dir", str(self.root / name), *flags]
-        done = subprocess.run(
-            [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "mustela", *line],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stderr
+        folder = self.root / name
+        log.unlink(missing_ok=True)
+        words = ["train", str(file), "--output_dir", str(folder), *map(str, flags)]
+        statuses = self.fork({"words": words, "log": str(log), "folder": str(folder), **job})
+        return statuses, log.read_text("utf-8")
 
     def interrupted(self, name: str, recipe: dict[str, Any], *, at: int, stage: str = "") -> None:
         """Run until a step begins, and be killed there."""
@@ -218,11 +227,35 @@ class Runs:
 
 
 @pytest.fixture(scope="session")
-def runs_in() -> Callable[[Path], Runs]:
+def fork() -> Iterator[Fork]:
+    """Does a job of `forks.py`, in a program that starts with the first job."""
+    with ExitStack() as stack:
+        started: list[subprocess.Popen[str]] = []
+
+        def do(job: dict[str, Any]) -> list[int]:
+            if not started:
+                environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+                line = [sys.executable, str(Path(__file__).with_name("forks.py"))]
+                pipe = subprocess.PIPE
+                program = subprocess.Popen(line, stdin=pipe, stdout=pipe, text=True, env=environment)
+                started.append(stack.enter_context(program))
+            program = started[0]
+            assert program.stdin is not None
+            assert program.stdout is not None
+            program.stdin.write(json.dumps(job, default=str) + "\n")
+            program.stdin.flush()
+            statuses: list[int] = json.loads(program.stdout.readline())
+            return statuses
+
+        yield do
+
+
+@pytest.fixture(scope="session")
+def runs_in(fork) -> Callable[[Path], Runs]:
     """Makes `runs` of another folder, for a run that several tests look at."""
-    return lambda root: Runs(root, pytest.MonkeyPatch(), io.StringIO())
+    return lambda root: Runs(root, pytest.MonkeyPatch(), io.StringIO(), fork)
 
 
 @pytest.fixture
-def runs(tmp_path, monkeypatch) -> Callable[..., RunResult]:
-    return Runs(tmp_path, monkeypatch, io.StringIO())
+def runs(tmp_path, monkeypatch, fork) -> Callable[..., RunResult]:
+    return Runs(tmp_path, monkeypatch, io.StringIO(), fork)

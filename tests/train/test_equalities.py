@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import Any
 
 import pytest
 import torch
 
+from mustela.data import dataset as dataset_module
 from mustela.errors import CheckpointError
-from mustela.train import folder as folder_module
+from mustela.train import checkpoint as checkpoint_module
 
 
 def same_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -49,9 +51,13 @@ def test_a_run_that_is_resumed_at_the_end_of_an_epoch_equals_an_unbroken_one(run
 
 
 def test_a_kill_while_saving_costs_only_that_checkpoint(runs, scratch, monkeypatch):
+    decoded = []
+    load = dataset_module.load_image
+    monkeypatch.setattr(dataset_module, "load_image", lambda *a, **k: (decoded.append(1), load(*a, **k))[1])
     runs("unbroken", scratch)
+    pictures = len(decoded)
     marks = []
-    mark = folder_module.mark_complete
+    mark = checkpoint_module.mark_complete
 
     def killed_at_the_second(path, content):
         marks.append(path)
@@ -60,30 +66,44 @@ def test_a_kill_while_saving_costs_only_that_checkpoint(runs, scratch, monkeypat
         mark(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr("mustela.train.trainer.mark_complete", killed_at_the_second)
+        patch.setattr("mustela.train.checkpointing.mark_complete", killed_at_the_second)
         with pytest.raises(KeyboardInterrupt):
             runs("killed", scratch, ["--save_total_limit", 1])
     assert marks[-1].name == "checkpoint-4"
+    decoded.clear()
     runs("killed", scratch, ["--save_total_limit", 1])
+    # Those of the two steps that are skipped aren't even opened.
+    assert pictures - len(decoded) == 2 * scratch["per_device_train_batch_size"]
     assert f"Going on from {runs.root / 'killed' / 'checkpoint-2'}" in runs.console
     assert runs.losses("killed") == runs.losses("unbroken")
     assert same_weights(runs.weights("killed"), runs.weights("unbroken"))
 
 
-def test_a_full_disk_is_told_and_leaves_the_checkpoint_before(runs, scratch, monkeypatch):
-    save = torch.save
+def no_room(path, *, below, whole):
+    """Makes a function that a disk without room for a path refuses."""
 
-    def full_at_the_second(content, path, *args, **kwargs):
-        if "checkpoint-4" in str(path):
+    def refuse(*args, **kwargs):
+        if any(below in str(argument) for argument in args[:2]):
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
-        save(content, path, *args, **kwargs)
+        return whole(*args, **kwargs)
 
+    return refuse
+
+
+@pytest.mark.parametrize(
+    ("module", "function"),
+    [(torch, "save"), pytest.param(os, "mkdir", marks=pytest.mark.slow)],
+    ids=["full", "without inodes"],
+)
+def test_a_full_disk_is_told_and_leaves_the_checkpoint_before(runs, scratch, monkeypatch, module, function):
+    below = str(runs.root / "run" / "unfinished" / "checkpoint-4")
     with monkeypatch.context() as patch:
-        patch.setattr(torch, "save", full_at_the_second)
+        whole = getattr(module, function)
+        patch.setattr(module, function, no_room(below, below=below, whole=whole))
         with pytest.raises(CheckpointError, match=r"checkpoint-4 can't be written.*No space left"):
             runs("run", scratch)
-    assert [step for step, _ in folder_module.checkpoints(runs.root / "run")] == [2]
-    assert folder_module.newest_checkpoint(runs.root / "run") == runs.root / "run" / "checkpoint-2"
+    assert [step for step, _ in checkpoint_module.checkpoints(runs.root / "run")] == [2]
+    assert checkpoint_module.newest_checkpoint(runs.root / "run") == runs.root / "run" / "checkpoint-2"
     assert runs("run", scratch).finished
 
 
@@ -159,20 +179,3 @@ def test_gradient_checkpointing_changes_nothing_with_frozen_embeddings(runs, cla
     projector = [runs.weights(name, "mm_projector.safetensors") for name in ("plain", "checkpointed")]
     for name, tensor in projector[0].items():
         assert torch.allclose(tensor, projector[1][name], atol=1e-5), name
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("flags", [[], ["--fsdp", "true"]], ids=["ddp", "fsdp2"])
-def test_two_processes_equal_one(runs, scratch, flags):
-    # Three whole batches; the last one of an epoch is filled up with samples seen already.
-    recipe = {**without_dropout(scratch), "max_steps": 3}
-    runs("one", recipe)
-    messages = runs.on_two_processes("two", {**recipe, "per_device_train_batch_size": 2}, flags)
-    # Each message once, from the main process.
-    assert messages.count("The model is in") == 1
-    for (*_, one), (*_, two) in zip(runs.losses("one"), runs.losses("two"), strict=True):
-        assert one == pytest.approx(two, abs=1e-5)
-    one, two = runs.weights("one"), runs.weights("two")
-    assert one.keys() == two.keys()
-    for name, tensor in one.items():
-        torch.testing.assert_close(two[name], tensor, atol=1e-5, rtol=1e-3)

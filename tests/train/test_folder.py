@@ -8,22 +8,20 @@ import pytest
 import yaml
 
 from mustela.errors import CheckpointError, ConfigError
-from mustela.train.folder import (
+from mustela.train.checkpoint import (
     COMPLETE,
-    RunFolder,
-    append_json,
+    check_processes,
     check_resumable,
-    check_run,
     checkpoints,
     is_complete,
     mark_complete,
     newest_checkpoint,
-    open_run,
     put_in_place,
     remove_incomplete,
     rotate,
-    trim_log,
 )
+from mustela.train.files import append_json
+from mustela.train.folder import RunFolder, check_run, open_run, trim_log
 
 
 def checkpoint(folder, step, *, complete=True):
@@ -44,9 +42,11 @@ def test_the_newest_checkpoint_is_the_newest_complete_one(tmp_path):
     gone = checkpoint(tmp_path, 40)
     (gone / "model.safetensors").unlink()
     (tmp_path / "checkpoint-x").mkdir()
+    (tmp_path / "checkpoint-9.old").mkdir()
     assert newest_checkpoint(tmp_path) == ten
     remove_incomplete(tmp_path)
     assert [step for step, _ in checkpoints(tmp_path)] == [9, 10]
+    assert not (tmp_path / "checkpoint-9.old").exists()
     assert newest_checkpoint(tmp_path / "nowhere") is None
 
 
@@ -79,6 +79,19 @@ def test_a_folder_takes_the_place_of_an_older_one(tmp_path):
     put_in_place(checkpoint(tmp_path / "aside", 5), old)
     assert newest_checkpoint(tmp_path) == old
     assert sorted(path.name for path in tmp_path.iterdir()) == ["aside", "checkpoint-5"]
+
+
+def test_a_checkpoint_belongs_to_a_number_of_processes(tmp_path):
+    path = tmp_path / "checkpoint-4"
+    path.mkdir()
+    (path / "trained.safetensors").touch()
+    mark_complete(path, {"step": 4, "processes": 2})
+    check_processes(path, 2)
+    with pytest.raises(CheckpointError, match=r"written by 2 processes, and now there are 3.*--output_dir\."):
+        check_processes(path, 3)
+    (path / "model.safetensors").touch()
+    with pytest.raises(CheckpointError, match=r"--model_name_or_path .*checkpoint-4"):
+        check_processes(path, 1)
 
 
 @pytest.mark.parametrize(("keep", "left"), [(None, [1, 2, 3]), (0, [1, 2, 3]), (2, [2, 3]), (1, [3])])

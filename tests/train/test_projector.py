@@ -62,6 +62,40 @@ def test_prefixes_of_other_programs_are_stripped(tmp_path, prefix, suffix):
     assert torch.equal(projector(model)["bias"], tensors[f"{prefix}bias"])
 
 
+@pytest.mark.parametrize("rows", [2, 9])
+def test_embeddings_of_new_tokens_are_the_last_rows_of_the_original_s_file(tmp_path, rows):
+    tensors = {
+        "model.mm_projector.weight": torch.randn(4, 3),
+        "model.mm_projector.bias": torch.randn(4),
+        "model.embed_tokens.weight": torch.randn(rows, 4),
+    }
+    torch.save(tensors, tmp_path / "mm_projector.bin")
+    model, embedding = linear(), nn.Embedding(12, 4)
+    before = embedding.weight.detach().clone()
+    marks = {"<im_start>": 10, "<im_end>": 8}
+    load_projector(
+        model, tmp_path / "mm_projector.bin", parts=model.parts, embedding=embedding, token_ids=marks
+    )
+    before[[10, 8]] = tensors["model.embed_tokens.weight"][-2:]
+    assert torch.equal(embedding.weight, before)
+    for shape, says in (((1, 4), "lacks rows for <im_start>, <im_end>"), ((2, 5), "has 5 numbers")):
+        torch.save({**tensors, "model.embed_tokens.weight": torch.zeros(shape)}, tmp_path / "p.bin")
+        with pytest.raises(CheckpointError, match=says):
+            load_projector(model, tmp_path / "p.bin", parts=model.parts, embedding=embedding, token_ids=marks)
+
+
+def test_embeddings_that_no_token_asks_for_are_told(tmp_path, caplog):
+    tensors = {
+        "mm_projector.weight": torch.zeros(4, 3),
+        "mm_projector.bias": torch.zeros(4),
+        "model.embed_tokens.weight": torch.zeros(5, 4),
+    }
+    torch.save(tensors, tmp_path / "p.bin")
+    model = linear()
+    load_projector(model, tmp_path / "p.bin", parts=model.parts, embedding=nn.Embedding(5, 4))
+    assert "mm_use_im_start_end" in caplog.text
+
+
 def test_layers_of_a_sequential_projector_find_their_places(tmp_path):
     tensors = {
         "model.mm_projector.0.weight": torch.randn(4, 3),
@@ -77,7 +111,7 @@ def test_layers_of_a_sequential_projector_find_their_places(tmp_path):
 
 def test_saved_is_loaded_with_the_region_encoder(tmp_path):
     one, other = Model(TwoLayers()), Model(TwoLayers())
-    save_projector(one, tmp_path / "p.safetensors", parts=one.parts)
+    save_projector(one.state_dict(), tmp_path / "p.safetensors", parts=one.parts)
     assert {name.split(".")[0] for name in load_file(tmp_path / "p.safetensors")} == {
         "mm_projector",
         "region_encoder",
@@ -128,4 +162,4 @@ def test_sharded_tensors_are_not_written(tmp_path):
     model = linear()
     model.inner["multi_modal_projector"].weight = nn.Parameter(torch.zeros(0, 3))
     with pytest.raises(CheckpointError, match="was not gathered"):
-        save_projector(model, tmp_path / "p.safetensors", parts=model.parts)
+        save_projector(model.state_dict(), tmp_path / "p.safetensors", parts=model.parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from mustela.config import DataArguments
 from mustela.data.check import CheckOptions
 from mustela.errors import ConfigError
-from mustela.train.data import held_out_folder
+from mustela.train.data import held_out_folder, held_out_records
 from mustela.train.records import Files, open_files
 
 
@@ -69,7 +70,7 @@ def test_lists_of_other_lengths_are_an_error(shapes):
 def test_pictures_lie_beside_their_file_unless_said_otherwise(shapes, tmp_path):
     data = DataArguments(eval_data_path=[str(tmp_path / "val.json")])
     assert held_out_folder(data) == tmp_path
-    assert held_out_folder(DataArguments(image_folder=["a", "b"], eval_data_path=["x"])) == Path("a")
+    assert held_out_folder(DataArguments(image_folder=["a", "a"], eval_data_path=["x"])) == Path("a")
     assert held_out_folder(DataArguments()) is None
     moved = shapes / "images" / "beside.json"
     moved.write_bytes((shapes / "train.json").read_bytes())
@@ -77,3 +78,26 @@ def test_pictures_lie_beside_their_file_unless_said_otherwise(shapes, tmp_path):
         assert opened([moved]).source[0][1] == shapes / "images"
     finally:
         moved.unlink()
+
+
+def test_held_out_files_have_a_folder_each(shapes, tmp_path):
+    folders = [tmp_path / "one", tmp_path / "two" / "deep"]
+    for folder in folders:
+        shutil.copytree(shapes / "images", folder)
+    files = [str(shapes / "train.json")] * 2
+    data = DataArguments(eval_data_path=files, eval_image_folder=[str(folder) for folder in folders])
+    root = held_out_folder(data)
+    assert root == tmp_path
+    records = held_out_records(data)
+    paths = [record.images[0].path for record in records]
+    half = len(paths) // 2
+    assert [path.removeprefix("one/") for path in paths[:half]] == [
+        path.removeprefix("two/deep/") for path in paths[half:]
+    ]
+    assert all((root / path).is_file() for path in paths)
+
+
+@pytest.mark.parametrize("given", [{"image_folder": ["a", "b"]}, {"eval_image_folder": ["a", "b"]}])
+def test_held_out_files_without_a_clear_folder_are_an_error(given):
+    with pytest.raises(ConfigError, match="one folder for each file, or one for all"):
+        held_out_folder(DataArguments(eval_data_path=["x"], **given))

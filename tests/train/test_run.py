@@ -9,12 +9,15 @@ import pytest
 import torch
 import yaml
 
+from mustela.cli.main import main
 from mustela.config import resolve
 from mustela.config.training import all_fields, build_arguments
+from mustela.data.processor import MustelaProcessor
 from mustela.errors import CheckpointError, ConfigError, MissingExtraError, MustelaError, RecordError
+from mustela.infer.query import default_options
 from mustela.model.loading import load_model
 from mustela.train import preflight
-from mustela.train.folder import mark_complete
+from mustela.train.checkpoint import mark_complete
 
 
 def test_a_run_folder_explains_itself(runs, scratch):
@@ -77,6 +80,27 @@ def test_how_pictures_are_resized_and_numbers_written_goes_with_the_model(runs, 
         runs("other", scratch, [*flags, "--coordinate_digit_weights", 1, 0.3, 0.03])
 
 
+@pytest.mark.slow
+def test_a_run_s_configuration_repeats_its_first_twenty_losses(runs, scratch):
+    recipe = {**scratch, "max_steps": 20, "save_strategy": "no", "dataloader_num_workers": 2}
+    runs("run", recipe)
+    assert (
+        main(["train", str(runs.root / "run" / "config.yaml"), "--output_dir", str(runs.root / "again")]) == 0
+    )
+    assert len(runs.losses("run")) == 20
+    assert runs.losses("again") == runs.losses("run")
+
+
+def test_a_folder_that_takes_no_files_is_told(runs, scratch):
+    (runs.root / "file").touch()
+    with pytest.raises(CheckpointError, match=r"file/run can't be written: .*Not a directory"):
+        runs("below", scratch, ["--output_dir", runs.root / "file" / "run"])
+    (runs.root / "run").mkdir()
+    (runs.root / "run" / "log.jsonl").symlink_to("/dev/full")
+    with pytest.raises(CheckpointError, match=r"run can't be written: .*No space left"):
+        runs("run", scratch)
+
+
 def test_a_dry_run_tells_the_plan_and_leaves_nothing(runs, scratch):
     result = runs("run", scratch, ["--dry_run"])
     assert not result.finished
@@ -117,6 +141,21 @@ def test_what_is_wrong_is_found_before_a_model_is_loaded(runs, scratch, monkeypa
     with pytest.raises(MustelaError) as caught:
         runs("run", recipe)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--muon"], "muon works on whole matrices"),
+        (["--max_nonfinite_losses", "3"], "has changed the weights"),
+    ],
+)
+def test_what_deepspeed_can_not_do_is_told(flags, message):
+    (stage,) = build_arguments(resolve(["--use_cpu", *flags], all_fields()))
+    # One process would leave it out.
+    stage.training.deepspeed = "zero2.json"
+    with pytest.raises(ConfigError, match=message):
+        preflight.check_training(stage.training, data=stage.data)
 
 
 def test_bad_records_are_found_before_a_model_is_loaded(runs, scratch, shapes, tmp_path, monkeypatch):
@@ -307,8 +346,9 @@ def test_the_original_script_runs_as_it_is(runs, parts_on_disk, shapes, tmp_path
     assert run_stages(build_arguments(settings)).finished
 
 
-def test_an_attention_backend_that_can_not_be_imported_says_why(runs, classic, tmp_path, monkeypatch):
-    (tmp_path / "flash_attn.py").write_text('raise ImportError("undefined symbol: example")\n')
+@pytest.mark.parametrize("kind", ["ImportError", "OSError", "RuntimeError"])
+def test_an_attention_backend_that_can_not_be_imported_says_why(runs, classic, tmp_path, monkeypatch, kind):
+    (tmp_path / "flash_attn.py").write_text(f'raise {kind}("undefined symbol: example")\n')
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(MissingExtraError) as caught:
         runs("run", classic, ["--attn_implementation", "flash_attention_2"])
@@ -317,3 +357,22 @@ def test_an_attention_backend_that_can_not_be_imported_says_why(runs, classic, t
         assert words in message
     assert "\n" not in message
     assert not (runs.root / "run").exists()
+
+
+def test_separate_rounds_learn_and_go_on_as_unbroken(runs, scratch, shapes):
+    recipe = {**scratch, "data_path": [str(shapes / "train_apart.json")], "separate_rounds": True}
+    recipe |= {"model_max_length": 300}
+    runs("unbroken", recipe)
+    runs.interrupted("resumed", recipe, at=3)
+    runs("resumed", recipe)
+    assert runs.losses("resumed") == runs.losses("unbroken")
+    together = {**recipe, "separate_rounds": False, "max_steps": 1}
+    runs("together", together)
+    assert runs.losses("together")[0] != runs.losses("unbroken")[0]
+
+
+def test_a_model_is_asked_as_it_was_trained(runs, scratch):
+    for no_coor in (True, False):
+        runs(f"run-{no_coor}", {**scratch, "no_coor": no_coor, "max_steps": 1})
+        processor = MustelaProcessor.from_pretrained(runs.root / f"run-{no_coor}/final")
+        assert default_options(processor).no_coor == no_coor

@@ -1,21 +1,22 @@
-"""`mustela ask`: ask a model about an image and its regions."""
+"""`mustela ask`: ask a model about an image and its regions, or many questions from a file."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mustela.cli.command import Subparsers, add_command
 from mustela.cli.model_options import add_model_options, model_options
-from mustela.errors import ConfigError, RegionError
+from mustela.cli.region_options import add_region_options, region_of
+from mustela.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mustela.infer import Answer
-    from mustela.regions import Region
+    from mustela.infer import Predictor
+    from mustela.regions import FoundRegion
 
-__all__ = ["add_parser", "run"]
+__all__ = ["add_parser", "print_regions", "run"]
 
 _DESCRIPTION = """\
 Ask a model about an image, print the answer and draw it.
@@ -26,20 +27,12 @@ Ask a model about an image, print the answer and draw it.
 <region> stands for the regions in the order of the options, <region1>, <region2> ... for them by number.
 Coordinates are pixels of the image. MODEL is a model's or adapter's folder, a run's folder, or the name
 of a model that comes with mustela.
+
+  mustela ask shapes-base --batch questions.jsonl --image_folder images --out answers.jsonl
+
+asks many questions: a JSON object a line with "question", "image", "regions" and "id". An --out file that
+is there already is gone on with.
 """
-
-
-class _AppendRegion(argparse.Action):
-    """Keeps regions of all kinds in one list, in the order of the command line."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        namespace.regions = [*namespace.regions, (self.dest, values)]
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -52,37 +45,22 @@ def add_parser(subparsers: Subparsers) -> None:
         description=_DESCRIPTION,
     )
     parser.add_argument("model", metavar="MODEL")
-    parser.add_argument("image", metavar="IMAGE")
-    parser.add_argument("question", metavar="QUESTION")
-    shapes: list[tuple[str, int | str, tuple[str, ...] | str, str]] = [
-        ("point", 2, ("X", "Y"), "a point"),
-        ("box", 4, ("X1", "Y1", "X2", "Y2"), "a box"),
-        ("scribble", "+", "N", "a stroke: x1 y1 x2 y2 ..."),
-        ("polygon", "+", "N", "an outline: x1 y1 x2 y2 x3 y3 ..."),
-    ]
-    group = parser.add_argument_group("regions, each as often as wanted")
-    for name, count, metavar, text in shapes:
-        group.add_argument(
-            f"--{name}",
-            nargs=count,
-            type=float,
-            metavar=metavar,
-            action=_AppendRegion,
-            help=text,
-            default=argparse.SUPPRESS,
-        )
-    group.add_argument(
-        "--mask",
-        metavar="FILE",
-        action=_AppendRegion,
-        help="an image, .npy or RLE .json",
-        default=argparse.SUPPRESS,
-    )
-    parser.set_defaults(regions=[])
+    parser.add_argument("image", metavar="IMAGE", nargs="?")
+    parser.add_argument("question", metavar="QUESTION", nargs="?")
+    add_region_options(parser)
     parser.add_argument(
         "--out",
         metavar="FILE",
-        help="picture of question and answer (default: answer-IMAGE.png in this folder)",
+        help="picture of question and answer (default: answer-IMAGE.png in this folder); with --batch the"
+        " file of answers (default: answers-BATCH.jsonl)",
+    )
+    batch = parser.add_argument_group("many questions")
+    batch.add_argument("--batch", metavar="FILE", type=Path, help="JSONL, in place of IMAGE QUESTION")
+    batch.add_argument(
+        "--image_folder", metavar="DIR", type=Path, help="where their images lie (default: beside FILE)"
+    )
+    batch.add_argument(
+        "--batch_size", type=int, default=8, metavar="N", help="questions at once (default: %(default)s)"
     )
     add_model_options(parser)
     parser.add_argument(
@@ -90,58 +68,66 @@ def add_parser(subparsers: Subparsers) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> None:
-    """Ask, print the answer and its regions, and write the picture."""
-    regions = [_region(kind, values) for kind, values in args.regions]
+def run(args: argparse.Namespace) -> int | None:
+    """Ask, print the answer and its regions, and write the picture; or ask what a file says."""
+    if args.batch is not None:
+        return _run_batch(args)
+    if args.image is None or args.question is None:
+        raise ConfigError("give an IMAGE and a QUESTION, or many questions with --batch FILE.")
+    regions = [region_of(kind, values) for kind, values in args.regions]
     out = Path(args.out or f"answer-{Path(args.image).stem}.png")
-    if not out.parent.is_dir():
-        raise ConfigError(f"--out {out}: the folder {out.parent} does not exist.")
-    from transformers.utils.logging import disable_progress_bar
-
-    from mustela.infer import Predictor
-
-    disable_progress_bar()
-    predictor = Predictor.from_pretrained(args.model, **model_options(args))
+    _check_folder(out)
+    predictor = _predictor(args)
     predictor.set_image(args.image)
     answer = predictor.ask(args.question, regions=regions, max_new_tokens=args.max_new_tokens)
     print(answer.text)
-    _print_regions(answer)
+    print_regions(answer.regions)
     try:
         answer.draw().save(out)
     except (OSError, ValueError) as error:
         raise ConfigError(f"--out {out}: the picture can't be written ({error}).") from error
     print(f"picture: {out}")
+    return None
 
 
-def _print_regions(answer: Answer) -> None:
-    for found in answer.regions:
+def _run_batch(args: argparse.Namespace) -> int:
+    from mustela.cli.ask_batch import answer_file, read_questions
+
+    if args.image is not None or args.regions:
+        raise ConfigError("--batch takes images, questions and regions from its file: leave the others out.")
+    if args.batch_size < 1:
+        raise ConfigError(f"--batch_size {args.batch_size}: must be at least 1.")
+    out = Path(args.out or f"answers-{args.batch.stem}.jsonl")
+    _check_folder(out)
+    questions = read_questions(args.batch, image_folder=args.image_folder or args.batch.parent)
+    asked, failed = answer_file(
+        _predictor(args), questions, out, batch_size=args.batch_size, max_new_tokens=args.max_new_tokens
+    )
+    skipped = len(questions) - asked
+    print(f"{asked - failed} answers written to {out}" + (f", {skipped} were there" if skipped else ""))
+    if failed:
+        print(f"{failed} could not be asked: their lines say why, and the next run tries them again")
+    return 1 if failed else 0
+
+
+def _check_folder(out: Path) -> None:
+    if not out.parent.is_dir():
+        raise ConfigError(f"--out {out}: the folder {out.parent} does not exist.")
+
+
+def _predictor(args: argparse.Namespace) -> Predictor:
+    from transformers.utils.logging import disable_progress_bar
+
+    from mustela.infer import Predictor
+
+    disable_progress_bar()
+    return Predictor.from_pretrained(args.model, **model_options(args))
+
+
+def print_regions(regions: Sequence[FoundRegion], *, first: int | None = None) -> None:
+    """Print the regions of an answer, line by line, numbered from `first` if that is given."""
+    for number, found in enumerate(regions, start=first or 0):
         bounds = ", ".join(f"{value:.1f}" for value in found.region.bounds_xyxy())
         repaired = f" ({found.note})" if found.repaired else ""
-        print(f"  {found.phrase or type(found.region).__name__.lower()}: {bounds}{repaired}")
-
-
-def _region(kind: str, values: Any) -> Region:
-    """Return the region that an option names, or a RegionError that says what is wrong with it."""
-    from mustela.regions import Box, Mask, Point, Polygon, Scribble
-
-    try:
-        if kind == "mask":
-            return Mask.from_file(values)
-        if kind == "point":
-            return Point(*values)
-        if kind == "box":
-            return Box(*values)
-        points = _pairs(values)
-        return Scribble(points) if kind == "scribble" else Polygon((points,))
-    except RegionError as error:
-        raise RegionError(f"--{kind} {_shown(values)}: {error}") from error
-
-
-def _pairs(values: Sequence[float]) -> tuple[tuple[float, float], ...]:
-    if len(values) % 2:
-        raise RegionError(f"{len(values)} numbers are not x y pairs.")
-    return tuple(zip(values[::2], values[1::2], strict=True))
-
-
-def _shown(values: Any) -> str:
-    return values if isinstance(values, str) else " ".join(f"{value:g}" for value in values)
+        mark = "" if first is None else f"#{number} "
+        print(f"  {mark}{found.phrase or type(found.region).__name__.lower()}: {bounds}{repaired}")

@@ -33,6 +33,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--root", metavar="DIR", help="check that this folder has the files")
     parser.add_argument("--split", help="one of the benchmark's splits (default: its first)")
     parser.add_argument("--questions", metavar="FILE", help="write the split's questions, with --root")
+    parser.add_argument("--prompt", help="other words for the questions, with the fields of its own prompt")
     parser.add_argument("--seed", type=int, default=0, help="of what a benchmark draws")
 
 
@@ -57,11 +58,11 @@ def run(args: argparse.Namespace) -> int:
         return 0
     checked = check_folder(benchmark, Path(args.root), split)
     for entry in checked:
-        state = f"{entry.files} found" if entry.found else "MISSING"
+        state = f"{entry.files} found" if entry.found else "absent" if entry.optional else "MISSING"
         print(f"  {state:14}{entry.path}")
-    if not all(entry.found for entry in checked):
+    if not all(entry.found or entry.optional for entry in checked):
         return 2
-    items = benchmark.items(args.root, split=split, seed=args.seed)
+    items = benchmark.items(args.root, split=split, prompt=args.prompt, seed=args.seed)
     absent = {
         item.picture for item in items if item.picture and not (Path(args.root) / item.picture).is_file()
     }
@@ -78,11 +79,12 @@ def run(args: argparse.Namespace) -> int:
 def _describe(benchmark: Benchmark) -> None:
     print(f"{benchmark.title}: {benchmark.measures}")
     print(f"paper:    {benchmark.paper}")
-    print(f"licence:  {benchmark.licence}")
+    print(f"licence:  {benchmark.licence}; its source has the last word")
     print(f"size:     {benchmark.size}")
     print(f"splits:   {', '.join(benchmark.splits)}")
     print(f"prompt:   {benchmark.prompt}")
     if benchmark.needs_judge:
         print("needs a judge: --judge ADDRESS --judge_model NAME")
     for needed in benchmark.files:
-        print(f"  {needed.path}\n      from {needed.source}")
+        only = f" ({', '.join(needed.splits)} only)" if needed.splits else ""
+        print(f"  {needed.path}{only}\n      from {needed.source}{' (optional)' if needed.optional else ''}")

@@ -65,7 +65,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for flag, what in (
         ("--allow_unread", "of SRC that may be left out"),
-        ("--allow_missing", "of the projector or region encoder that may be made afresh"),
+        ("--allow_missing", "of the new model that may be made afresh"),
     ):
         parser.add_argument(flag, nargs="+", default=[], metavar="NAME", help=f"names, * allowed, {what}")
 

@@ -18,7 +18,9 @@ Write a synthetic data set of coloured shapes: pictures in DIR/images and Ferret
   train.json           all tasks in full sentences: refer, ground, presence, count, relation, detect
   train_refer.json     a first stage: a region, its name, nothing else
   train_detect.json    a second stage: every object with its box
-  train_few.json       a third stage: names and boxes in pictures of two or three objects
+  train_apart_short.json
+                       all that can be asked of a picture in few words, for --separate_rounds
+  train_apart.json     all tasks in full sentences, for --separate_rounds
   train_freeform.json  overlapping objects by point, scribble, polygon and mask, in pairs of regions that
                        have about the same box, so that the box alone doesn't say which object is meant
   val.json             held-out questions of all tasks, each in a conversation of its own

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mustela.cli.command import Subparsers, add_command
 from mustela.cli.evaluate_benchmark import add_benchmark_options, evaluate_benchmark, process_group
 from mustela.cli.model_options import add_model_options, model_options
+from mustela.cli.progress import show_progress
 from mustela.errors import ConfigError
-
-if TYPE_CHECKING:
-    from mustela.evaluate.runner import Progress
 
 __all__ = ["add_parser", "run"]
 
@@ -56,7 +53,8 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--out",
         metavar="DIR",
-        help="where to write (default: the run's folder, else evaluation-MODEL-FILE here)",
+        help="where to write (default: the run's folder, or evaluation-FILE there when it holds another "
+        "file's evaluation; else evaluation-MODEL-FILE here)",
     )
     parser.add_argument(
         "--batch_size", type=int, default=16, metavar="N", help="questions at a time (default: 16)"
@@ -89,7 +87,7 @@ def run(args: argparse.Namespace) -> None:
     if (args.data is None) == (args.benchmark is None):
         raise ConfigError("name either --data FILE or --benchmark NAME.")
     if args.benchmark is not None:
-        with _progress() as progress:
+        with show_progress() as progress:
             evaluate_benchmark(args, progress=progress)
         return
     with process_group(args.device) as (rank, device):
@@ -113,7 +111,7 @@ def _evaluate_data(args: argparse.Namespace, *, is_main: bool) -> None:
     out = Path(args.out) if args.out else _default_out(model_folder, run_dir, data)
     images = Path(args.image_folder) if args.image_folder else data.parent
     model, processor = load_model(args.model, **model_options(args))
-    with _progress() as progress:
+    with show_progress() as progress:
         metrics = evaluate(
             model,
             processor,
@@ -160,20 +158,10 @@ def _run_folder(model_folder: Path) -> Path | None:
 
 
 def _default_out(model_folder: Path, run_dir: Path | None, data: Path) -> Path:
-    return run_dir or Path(f"evaluation-{model_folder.name}-{data.stem}")
-
-
-@contextmanager
-def _progress() -> Iterator[Progress | None]:
-    """Show a bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TextColumn("questions"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("questions", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    if run_dir is None:
+        return Path(f"evaluation-{model_folder.name}-{data.stem}")
+    card = run_dir / "evaluation.json"
+    before = json.loads(card.read_text(encoding="utf-8")) if card.is_file() else {}
+    known = before.get("about", {}).get("data")
+    is_free = known is None or Path(known).resolve() == data.resolve()
+    return run_dir if is_free else run_dir / f"evaluation-{data.stem}"

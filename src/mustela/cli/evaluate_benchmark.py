@@ -110,7 +110,7 @@ def scoring_tools(args: argparse.Namespace, *, folder: Path, seed: int) -> Score
 def evaluate_benchmark(args: argparse.Namespace, *, progress: Progress | None) -> None:
     """Ask a benchmark's questions, score the answers and print the figures."""
     from mustela.evaluate.benchmarks import find_benchmark, join, read_answers, score_benchmark, write_scores
-    from mustela.evaluate.runner import PREDICTIONS
+    from mustela.evaluate.evaluation_folder import PREDICTIONS
 
     benchmark = find_benchmark(args.benchmark)
     if args.root is None:

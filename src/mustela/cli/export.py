@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from mustela.cli.command import Subparsers, add_command
+from mustela.cli.model_options import add_base_options
 from mustela.cli.sizes import DTYPES, byte_count
 
 __all__ = ["add_parser", "run"]
@@ -23,10 +24,13 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = add_command(
         subparsers, "export", summary="write a model's folder for others", run=run, description=_DESCRIPTION
     )
-    parser.add_argument("model", metavar="MODEL", help="a model's folder, a run's folder or a packaged model")
+    parser.add_argument(
+        "model", metavar="MODEL", help="folder of a model, an adapter or a run, or a packaged model"
+    )
     parser.add_argument("folder", type=Path, metavar="DST", help="the new folder")
     parser.add_argument("--dtype", choices=("auto", *DTYPES), default="auto", help="of the weights (auto)")
-    parser.add_argument("--adapter", type=Path, metavar="DIR", help="a PEFT adapter to merge")
+    parser.add_argument("--adapter", type=Path, metavar="DIR", help="an adapter to merge, such as PEFT's")
+    add_base_options(parser)
     parser.add_argument(
         "--only", choices=("projector", "region_encoder"), help="this part alone, as one safetensors file"
     )
@@ -52,6 +56,8 @@ def run(args: argparse.Namespace) -> None:
         args.folder,
         dtype=None if args.dtype == "auto" else torch.__dict__[args.dtype],
         adapter=args.adapter,
+        base=args.base,
+        base_vision_tower=args.base_vision_tower,
         only=args.only,
         fields=CardFields(
             title=args.title,

@@ -6,6 +6,7 @@ import argparse
 import io
 import os
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from typing import Final
@@ -14,6 +15,7 @@ import mustela
 from mustela.cli import (
     ask,
     benchmarks,
+    chat,
     compare,
     convert,
     data,
@@ -22,6 +24,7 @@ from mustela.cli import (
     merge,
     robustness,
     score,
+    serve,
     train,
     version,
 )
@@ -32,6 +35,7 @@ __all__ = ["build_parser", "main"]
 USER_ERROR_STATUS: Final = 2
 INTERRUPTED_STATUS: Final = 130
 BROKEN_PIPE_STATUS: Final = 141
+_SECONDS_FOR_THE_FIRST: Final = 2
 
 # The order is the order of `mustela --help`.
 COMMANDS: Final = (
@@ -42,6 +46,8 @@ COMMANDS: Final = (
     compare,
     robustness,
     ask,
+    chat,
+    serve,
     merge,
     data,
     convert,
@@ -100,6 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MustelaError as error:
         if args.traceback:
             traceback.print_exc()
+        if os.environ.get("RANK", "0") != "0":
+            # Of a mistake that all processes find, the first tells, and the launcher ends the others.
+            time.sleep(_SECONDS_FOR_THE_FIRST)
         print(f"mustela: error: {error}", file=sys.stderr)
         return USER_ERROR_STATUS
     except KeyboardInterrupt:

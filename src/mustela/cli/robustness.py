@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mustela.cli.command import Subparsers, add_command
 from mustela.cli.evaluate_benchmark import add_server_options, endpoint_of, is_address
 from mustela.cli.model_options import add_model_options, model_options
+from mustela.cli.progress import show_progress
 from mustela.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ __all__ = ["add_parser", "run"]
 _DESCRIPTION = """\
 Ask a data file's referring questions in other ways: the object pointed at by point, box, scribble and mask, a
 shaken box, the picture resized or padded, other words, and the region at an empty place. Writes
-variants.jsonl and robustness.json.
+variants.jsonl, where an interrupted run goes on, and robustness.json.
 
   mustela robustness shapes-base --data shapes/val.json --image_folder shapes/images --limit 100
 
@@ -58,6 +59,7 @@ def add_parser(subparsers: Subparsers) -> None:
     add_model_options(parser)
     add_server_options(parser)
     parser.add_argument("--seed", type=int, default=0, help="of all that is drawn, and of intervals")
+    parser.add_argument("--overwrite", action="store_true", help="replace other answers in the folder")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -77,26 +79,34 @@ def run(args: argparse.Namespace) -> None:
 
     name = args.endpoint_model if is_address(args.model) else Path(args.model).name
     out = Path(args.out or f"robustness-{name}-{data.stem}".replace("/", "-"))
-    found = evaluate_robustness(
-        _asker(args),
-        read_records(data),
-        out_dir=out,
-        image_folder=args.image_folder or data.parent,
-        limit=args.limit,
-        paraphrases=args.paraphrase or PARAPHRASES,
-        seed=args.seed,
-        about={"model": str(args.model), "data": str(args.data)},
-    )
+    ask, asked = _asker(args)
+    with show_progress() as progress:
+        found = evaluate_robustness(
+            ask,
+            read_records(data),
+            out_dir=out,
+            image_folder=args.image_folder or data.parent,
+            limit=args.limit,
+            paraphrases=args.paraphrase or PARAPHRASES,
+            seed=args.seed,
+            asked=asked,
+            overwrite=args.overwrite,
+            about={"model": str(args.model), "data": str(args.data)},
+            progress=progress,
+        )
     print(robustness_summary(found))
     print(f"figures: {out / 'robustness.json'}")
 
 
-def _asker(args: argparse.Namespace) -> Ask:
+def _asker(args: argparse.Namespace) -> tuple[Ask, str]:
+    """Return what asks the model or the server, and a name of exactly what that is."""
     if is_address(args.model):
         endpoint = endpoint_of(args)
-        return lambda queries: endpoint.say_all(queries, max_new_tokens=args.max_new_tokens)
+        name = f"{args.model} {args.endpoint_model} {args.coordinates} {args.max_new_tokens}"
+        return lambda queries: endpoint.say_all(queries, max_new_tokens=args.max_new_tokens), name
     from transformers.utils.logging import disable_progress_bar
 
+    from mustela.evaluate.fingerprint import model_fingerprint
     from mustela.infer import Predictor
 
     disable_progress_bar()
@@ -106,7 +116,7 @@ def _asker(args: argparse.Namespace) -> Ask:
         answers = predictor.ask_many(queries, batch_size=args.batch_size, max_new_tokens=args.max_new_tokens)
         return [answer.text for answer in answers]
 
-    return ask
+    return ask, f"{model_fingerprint(predictor.model)} {args.max_new_tokens}"
 
 
 def robustness_summary(found: Mapping[str, Any]) -> str:

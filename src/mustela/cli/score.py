@@ -36,6 +36,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--benchmark", required=True, metavar="NAME", help="see `mustela benchmarks`")
     parser.add_argument("--root", metavar="DIR", help="folder of the benchmark's official files")
     parser.add_argument("--split", help="one of the benchmark's splits (default: its first)")
+    parser.add_argument("--prompt", help="the question that was asked, where it wasn't the benchmark's own")
     parser.add_argument(
         "--scale",
         choices=("bins", "unit", "pixels"),
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
     beside = Path(args.file).parent / QUESTIONS
     if args.root is not None:
         split = benchmark.check_split(args.split)
-        items = benchmark.items(args.root, split=split, seed=args.seed, pictures=False)
+        items = benchmark.items(args.root, split=split, prompt=args.prompt, seed=args.seed, pictures=False)
     elif beside.is_file():
         split = args.split or "as asked"
         items = read_items(beside)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from mustela.cli.command import Subparsers, add_command
+from mustela.cli.processes import run_processes, take_processes
 
 __all__ = ["add_parser", "run"]
 
@@ -16,6 +17,7 @@ command, an interrupted run goes on where it was.
   mustela train shapes-tiny
   mustela train --model_name_or_path DIR --data_path train.json --image_folder images --output_dir runs/mine
   mustela train recipe.yaml --learning_rate 1e-4 --dry_run
+  mustela train recipe.yaml --num_processes 8        on the GPUs of this machine
 
 In a recipe of several stages, --stages.NAME.flag value sets a flag of one of them."""
 
@@ -33,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         0 when all is done; 128 and the signal's number when a signal ended the training behind a checkpoint.
     """
-    words: list[str] = args.arguments
+    processes, words = take_processes(args.arguments)
     from mustela.config import preset_names, resolve
     from mustela.config.flags import help_text
     from mustela.config.training import all_fields, build_arguments
@@ -43,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
         print(_USAGE, presets, help_text(all_fields()), sep="\n\n")
         return 0 if words else 2
     settings = resolve(words, all_fields())
+    if processes > 1:
+        return run_processes(processes, ["train", *words])
     stages = build_arguments(settings)
 
     from mustela.cli.train_evaluation import benchmark_slices, evaluate_run, make_examiner

@@ -211,6 +211,12 @@ class DataArguments:
     data_cache_dir: str | None = field(
         default=None, metadata={"help": "folder of the memory-mapped tables made from record files"}
     )
+    separate_rounds: bool = field(
+        default=False,
+        metadata={
+            "help": "train each round as a conversation of its own; all of a record share one encoding"
+        },
+    )
     coordinate_digit_weights: list[float] = field(
         default_factory=list,
         metadata={"help": "loss weights of the digits of a coordinate, e.g. 1 0.3 0.03; off when empty"},
@@ -242,7 +248,8 @@ class DataArguments:
         metadata={"help": "held-out record files, for the slice during training and the end"},
     )
     eval_image_folder: list[str] = field(
-        default_factory=list, metadata={"help": "their image folders; unset: those of the training files"}
+        default_factory=list,
+        metadata={"help": "their image folders, one a file or one for all; unset: the training files'"},
     )
     eval_records: int = field(
         default=64, metadata={"help": "held-out records answered at each evaluation during training"}

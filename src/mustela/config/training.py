@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import transformers
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.utils.import_utils import is_torch_bf16_gpu_available, is_torch_tf32_available
 
 from mustela.config.arguments import DataArguments, ModelArguments
 from mustela.config.fields import Field, fields_of
 from mustela.config.resolve import RunSettings
-from mustela.errors import ConfigError
+from mustela.errors import ConfigError, MustelaError, require
 
 logger = logging.getLogger(__name__)
 
@@ -22,8 +23,8 @@ logger = logging.getLogger(__name__)
 class TrainingArguments(transformers.TrainingArguments):
     """How to train; the first block has Ferret's names and defaults.
 
-    What the machine cannot do is left out with a warning: `tf32` without such a GPU, `fsdp` in one process.
-    `bf16` works on the CPU.
+    What the machine cannot do is left out with a warning: `tf32` without such a GPU, `fsdp` and `deepspeed`
+    in one process. `bf16` works on the CPU.
     """
 
     cache_dir: str | None = field(default=None, metadata={"help": "folder for models fetched from the Hub"})
@@ -133,7 +134,20 @@ class TrainingArguments(transformers.TrainingArguments):
         if self.fsdp and int(os.environ.get("WORLD_SIZE", "1")) == 1:
             _warn("--fsdp shards a model over several processes, and there is one: left out here.")
             self.fsdp = None
+        if self.deepspeed and int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            _warn("--deepspeed is for several processes, and there is one: left out here.")
+            self.deepspeed = None
+        if self.deepspeed:
+            require("deepspeed", extra="deepspeed")
         super().__post_init__()
+        if self.deepspeed:
+            # Models are built whole; the trainer sets it again.
+            unset_hf_deepspeed_config()
+
+    @property
+    def shares_out(self) -> bool:
+        """True where FSDP shares the model out, by our own setting or that of `accelerate launch`."""
+        return bool(self.fsdp) or os.environ.get("ACCELERATE_USE_FSDP") == "true"
 
 
 def _warn(message: str) -> None:
@@ -209,6 +223,8 @@ def build_arguments(settings: RunSettings) -> tuple[StageArguments, ...]:
             model.setdefault("freeze_vision_tower", False)
         try:
             training = TrainingArguments(**values)
+        except MustelaError:
+            raise
         except (ValueError, ImportError) as error:
             raise ConfigError(f"The settings of the training do not go together: {error}") from error
         stages.append(StageArguments(stage.name, ModelArguments(**model), DataArguments(**data), training))

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mustela.convert.checkpoint import Checkpoint
-from mustela.convert.names import adapter_module, our_name
+from mustela.convert.names import EMBEDDINGS, adapter_module, our_name
 from mustela.convert.plan import Lora, Step
 from mustela.convert.writing import write_shard
 from mustela.errors import CheckpointError
+from mustela.model.adapter import PEFT_PREFIX, TENSORS_FILE, Adapter, write_description
+from mustela.model.lora import LoraSettings
+from mustela.model.origin import Origin, probe
 
 __all__ = ["LoraFolder", "read_lora", "write_adapter"]
 
@@ -76,6 +79,11 @@ def read_lora(folder: Path) -> LoraFolder:
     if alone:
         raise CheckpointError(f"{file}: {alone[0]} lacks its other half (lora_A and lora_B).")
     factors = {weight: (pair["A"], pair["B"]) for weight, pair in halves.items()}
+    for first, _ in factors.values():
+        if adapter.tensors[first].shape[0] != rank:
+            raise CheckpointError(
+                f"{file}: {first} is {list(adapter.tensors[first].shape)}, but {config.name} says r = {rank}."
+            )
     scale = alpha / math.sqrt(rank) if settings.get("use_rslora") else alpha / rank
     others = next((folder / name for name in _OTHERS if (folder / name).is_file()), None)
     return LoraFolder(
@@ -86,22 +94,22 @@ def read_lora(folder: Path) -> LoraFolder:
     )
 
 
-def write_adapter(lora: LoraFolder, model: Path, folder: Path) -> None:
-    """Write the factors under our names, for `PeftModel.from_pretrained(model, folder)`.
+def write_adapter(lora: LoraFolder, part: Path, *, model: Path) -> None:
+    """Write the factors into `part/adapter`, which both `from_pretrained` and PEFT load with their base.
 
     Args:
         lora: the original's folder.
-        model: the converted model without the adapter, named in the adapter's configuration.
-        folder: where to write.
+        part: the converted model without the adapter, all but its own config.json written.
+        model: its name in the end.
     """
-    folder.mkdir()
+    folder = part / "adapter"
     steps = []
     for weight, names in lora.lora.factors.items():
         for half, name in zip("AB", names, strict=True):
             stored = lora.adapter.tensors[name]
             steps.append(
                 Step(
-                    f"base_model.model.{weight.removesuffix('.weight')}.lora_{half}.weight",
+                    f"{weight.removesuffix('.weight')}.lora_{half}.weight",
                     stored.shape,
                     stored.dtype,
                     (name,),
@@ -110,19 +118,34 @@ def write_adapter(lora: LoraFolder, model: Path, folder: Path) -> None:
                     partial(lora.adapter.read, name),
                 )
             )
-    write_shard(steps, folder / "adapter_model.safetensors")
-    modules = "|".join(re.escape(weight.removesuffix(".weight")) for weight in sorted(lora.lora.factors))
+    write_shard([replace(step, name=f"{PEFT_PREFIX}{step.name}") for step in steps], folder / TENSORS_FILE)
+    targets = tuple(weight.removesuffix(".weight") for weight in sorted(lora.lora.factors))
+    settings = LoraSettings(
+        r=int(lora.settings["r"]),
+        alpha=float(lora.settings["lora_alpha"]),
+        dropout=float(lora.settings.get("lora_dropout") or 0.0),
+        dora=False,
+        rslora=bool(lora.settings.get("use_rslora")),
+        targets=targets,
+    )
+    embedding = Checkpoint.of_folder(part).read(EMBEDDINGS)
+    rows = embedding.shape[0]
+    origin = Origin("mustela", str(part), None, rows, probe(embedding, rows))
+    base = origin.to_json(folder)
+    base["model"]["name"] = str(model.resolve())
+    shapes = {step.name: step.shape for step in steps}
+    write_description(Adapter(origin, settings, None, shapes), folder, base=base)
     config = {
         "peft_type": "LORA",
         "task_type": None,
         "base_model_name_or_path": model.name,
-        "r": lora.settings["r"],
-        "lora_alpha": lora.settings["lora_alpha"],
-        "lora_dropout": lora.settings.get("lora_dropout", 0.0),
-        "use_rslora": bool(lora.settings.get("use_rslora")),
+        "r": settings.r,
+        "lora_alpha": settings.alpha,
+        "lora_dropout": settings.dropout,
+        "use_rslora": settings.rslora,
         "bias": "none",
         # In full, as the vision tower's layers have the same last names.
-        "target_modules": f"(?:{modules})",
+        "target_modules": f"(?:{'|'.join(map(re.escape, targets))})",
         "inference_mode": True,
     }
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

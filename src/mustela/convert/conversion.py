@@ -9,7 +9,7 @@ from typing import Literal
 from mustela.convert.adapter import write_adapter
 from mustela.convert.layouts import pick_image_processor, projector_type
 from mustela.convert.making import fresh_tensors, generation_config, model_config, read_tokenizer
-from mustela.convert.plan import plan_steps
+from mustela.convert.plan import check_factors, is_allowed, plan_steps
 from mustela.convert.report import Conversion, write_report
 from mustela.convert.source import ConversionOptions, Source, dtype_of, open_source
 from mustela.convert.writing import new_folder, write_weights
@@ -36,10 +36,12 @@ def convert_ferret(source: Path, folder: Path, options: ConversionOptions | None
     options = options or ConversionOptions()
     found = open_source(source, options)
     kind = found.region_encoder
+    if kind is None and is_allowed("region_encoder.output.weight", options.allow_missing):
+        kind = found.layout.region_encoder
     if kind is None:
         raise CheckpointError(
             f"{source} has no region encoder (region_geo_sampler or region_fea_adapter). If it is a LLaVA: "
-            "mustela convert llava."
+            "mustela convert llava. To make one afresh: --allow_missing 'region_encoder.*'."
         )
     pooling = options.pooling or found.layout.pooling
     if kind == "geo" and pooling is None:
@@ -74,7 +76,7 @@ def convert_llava(
     if found.region_encoder is not None:
         raise CheckpointError(f"{source} has a region encoder: mustela convert ml-ferret takes it over.")
     regions = regions or RegionSettings()
-    return _convert(found, folder, options, regions=regions, version="llava_v1", aspect="pad")
+    return _convert(found, folder, options, regions=regions, version="vicuna_v1", aspect="pad")
 
 
 def _convert(
@@ -102,17 +104,21 @@ def _convert(
         processor = MustelaProcessor(processor.base_processor, processor.template, clamped)
     dtype = options.dtype or dtype_of(found)
     keeps_adapter = found.lora is not None and options.lora == "adapter"
+    targets = tensor_shapes(config)
     plan = plan_steps(
-        tensor_shapes(config),
+        targets,
         found.parts,
         dtype=dtype,
         delta_base=found.delta_base,
         lora=found.lora.lora if found.lora is not None and not keeps_adapter else None,
-        fresh=fresh_tensors(config, found, options, dtype),
+        fresh=fresh_tensors(config, found, options, names=targets, dtype=dtype),
     )
     if keeps_adapter and found.lora is not None:
-        strangers = found.lora.lora.factors.keys() - tensor_shapes(config).keys()
-        plan.unread += [f"adapter: factors of {name}" for name in sorted(strangers)]
+        for name in sorted(found.lora.lora.factors):
+            if name in targets:
+                check_factors(found.lora.lora, name, targets[name])
+            else:
+                plan.unread.append(f"adapter: factors of {name}")
     plan.check(allow_unread=options.allow_unread, allow_missing=options.allow_missing)
     settings = {
         "template": processor.template.name,
@@ -126,16 +132,19 @@ def _convert(
         "rows_in_the_original": original_size,
         "dtype": str(dtype).removeprefix("torch."),
     }
+    config.dtype = dtype
     with new_folder(folder) as part:
         write_weights(plan.steps, part, shard_bytes=options.shard_bytes)
         processor.save_pretrained(part)
-        generation_config(found, tokenizer).save_pretrained(part)
+        generating = generation_config(found, tokenizer)
+        generating.save_pretrained(part)
         if keeps_adapter and found.lora is not None:
-            write_adapter(found.lora, folder, part / "adapter")
+            for each in (processor, generating, config):
+                each.save_pretrained(part / "adapter")
+            write_adapter(found.lora, part, model=folder)
         asked = {"source": found.folder, "base": options.base, "delta": options.delta, "lora": options.lora}
         done = write_report(part, plan, folder=folder, asked=asked, settings=settings)
         # Last, so that even a folder that was moved by hand before it was complete doesn't load.
-        config.dtype = dtype
         config.save_pretrained(part)
     return done
 
@@ -145,12 +154,15 @@ def _classic_settings(
 ) -> ClassicSettings:
     layout = found.layout
     size = int(layout.vision_config.image_size)
+    is_fresh = is_allowed("base.model.multi_modal_projector.weight", options.allow_missing)
     told = layout.image_aspect_ratio if layout.image_aspect_ratio in ("square_nocrop", "pad") else None
     return ClassicSettings(
         image_wh=(size, size),
         select_layer=layout.select_layer,
         select_feature=layout.select_feature,
-        projector_type=projector_type(found.folder, found.names),
+        projector_type=projector_type(
+            found.folder, found.names, otherwise=layout.projector if is_fresh else None
+        ),
         image_aspect_ratio=options.image_aspect_ratio or told or aspect,
         use_im_start_end=layout.use_im_start_end,
     )

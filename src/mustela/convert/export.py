@@ -16,10 +16,13 @@ from mustela.convert.checkpoint import Checkpoint
 from mustela.convert.plan import Part, Step, plan_steps
 from mustela.convert.writing import new_folder, write_shard, write_weights
 from mustela.data.processor import MustelaProcessor
-from mustela.errors import CheckpointError
+from mustela.errors import CheckpointError, ConfigError
 from mustela.model.adapter import is_adapter
+from mustela.model.adapter_loading import load_adapter
 from mustela.model.configuration import MustelaConfig
-from mustela.model.loading import is_mustela_model, load_model, resolve_model_path
+from mustela.model.loading import is_mustela_model, resolve_model_path
+from mustela.model.merging import merge
+from mustela.model.modeling import MustelaForConditionalGeneration
 from mustela.model.wrapping import tensor_shapes
 
 __all__ = ["Only", "export_model"]
@@ -28,6 +31,7 @@ Only = Literal["projector", "region_encoder"]
 
 _PROJECTOR = "base.model.multi_modal_projector."
 _REGIONS = "region_encoder."
+_HEAD = "base.lm_head.weight"
 # The original's names, so that its program loads the file too.
 _SEQUENTIAL = {"linear_1": "0", "linear_2": "2"}
 _FILES = {"projector": "mm_projector.safetensors", "region_encoder": "region_encoder.safetensors"}
@@ -39,6 +43,8 @@ def export_model(
     *,
     dtype: torch.dtype | None = None,
     adapter: Path | None = None,
+    base: str | Path | None = None,
+    base_vision_tower: str | Path | None = None,
     only: Only | None = None,
     fields: CardFields | None = None,
     shard_bytes: int = 5 * 10**9,
@@ -46,10 +52,13 @@ def export_model(
     """Write a folder that others can load, with a model card.
 
     Args:
-        model: a model's folder, a run's folder or the name of a packaged model.
+        model: a model's folder, a run's folder or the name of a packaged model; an adapter that mustela wrote
+            is merged into its base.
         folder: the new folder; it appears when it is complete.
         dtype: of the numbers; None keeps them.
-        adapter: folder of a PEFT adapter that is merged.
+        adapter: folder of an adapter that is merged, PEFT's or mustela's.
+        base: where an adapter's base lies, if no longer where it was in training.
+        base_vision_tower: the same for the vision tower of a classic composition.
         only: write this part alone, as one safetensors file.
         fields: what the card says that no file knows.
         shard_bytes: bytes of a file at most.
@@ -59,19 +68,25 @@ def export_model(
 
     Raises:
         CheckpointError: there is no model, tensors are missing, or the part doesn't exist.
+        ConfigError: a base was given for a whole model, or an adapter for an adapter.
     """
     place = resolve_model_path(model)
     if not is_mustela_model(place):
         raise CheckpointError(f"{place} holds no mustela model: looked for its config.json.")
-    for given in (place, adapter):
-        if given is not None and is_adapter(given):
-            raise CheckpointError(
-                f"{given} is an adapter that mustela trained, with parts that are trained whole. "
-                f"Merge it first: mustela merge {given} OUT"
-            )
+    if is_adapter(place) and adapter is not None:
+        raise ConfigError(f"{place} is an adapter already, merged into its base: leave --adapter out.")
+    if not is_adapter(place) and (base is not None or base_vision_tower is not None):
+        raise ConfigError(f"{place} is a whole model, which needs no base: leave --base out.")
     config = MustelaConfig.from_pretrained(place)
     processor = MustelaProcessor.from_pretrained(place)
-    steps = _stored(place, config, dtype) if adapter is None else _merged(place, adapter, dtype)
+    if is_adapter(place):
+        merged = load_adapter(place, base=base, base_vision_tower=base_vision_tower, dtype="auto")
+        merge(merged)
+        steps = _made(merged, dtype)
+    elif adapter is not None:
+        steps = _made(_merged(place, adapter), dtype)
+    else:
+        steps = _stored(place, config, dtype)
     config.dtype = next(step.dtype for step in steps if step.dtype.is_floating_point)
     whole = "A region-level vision-language model; `mustela ask` and `mustela.infer.Predictor` load it."
     with new_folder(folder) as part:
@@ -111,22 +126,33 @@ def _stored(place: Path, config: MustelaConfig, dtype: torch.dtype | None) -> li
 
 def _existing(targets: dict[str, tuple[int, ...]], checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
     """Leave out the head of a base that ties it to the embeddings in a way of its own."""
-    head = "base.lm_head.weight"
-    return {name: shape for name, shape in targets.items() if name != head or name in checkpoint.tensors}
+    return {name: shape for name, shape in targets.items() if name != _HEAD or name in checkpoint.tensors}
 
 
-def _merged(place: Path, adapter: Path, dtype: torch.dtype | None) -> list[Step]:
+def _merged(place: Path, adapter: Path) -> Any:
+    """Return a model with an adapter merged into it."""
+    if is_adapter(adapter):
+        model = load_adapter(adapter, base=place, dtype="auto")
+        merge(model)
+        return model
     from peft import PeftModel
 
     if not (adapter / "adapter_config.json").is_file():
-        raise CheckpointError(f"{adapter} is no PEFT adapter: it has no adapter_config.json.")
-    model, _ = load_model(place, device="cpu")
-    merged: Any = PeftModel.from_pretrained(model, adapter).merge_and_unload()
-    wanted = dtype or next(iter(Checkpoint.of_folder(place).tensors.values())).dtype
+        raise CheckpointError(f"{adapter} is no adapter: it has no adapter_config.json.")
+    whole = MustelaForConditionalGeneration.from_pretrained(place, dtype="auto")
+    return PeftModel.from_pretrained(whole, adapter).merge_and_unload()
+
+
+def _made(model: Any, dtype: torch.dtype | None) -> list[Step]:
+    """List the tensors of a model in memory, without a head that shares the embeddings."""
+    tensors = model.state_dict()
+    shared = model.get_output_embeddings().weight is model.get_input_embeddings().weight
     steps = []
-    for name in tensor_shapes(merged.config):
-        tensor = merged.state_dict()[name]
-        kept = wanted if tensor.is_floating_point() else tensor.dtype
+    for name in tensor_shapes(model.config):
+        if shared and name == _HEAD:
+            continue
+        tensor = tensors[name]
+        kept = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
         make = partial(torch.Tensor.detach, tensor)
         steps.append(Step(name, tuple(tensor.shape), kept, (name,), "merged", None, make))
     return steps

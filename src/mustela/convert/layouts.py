@@ -35,6 +35,8 @@ class Layout:
         image_aspect_ratio: as the folder says, None where it doesn't.
         pooling: of the sampler; None where the folder doesn't say.
         region_token_id: None where the folder doesn't say.
+        projector: kind of the projector, for one that is made afresh.
+        region_encoder: kind that the folder says it has, for one that is made afresh.
     """
 
     is_ready: bool
@@ -46,6 +48,8 @@ class Layout:
     image_aspect_ratio: str | None = None
     pooling: Literal["max", "mean"] | None = None
     region_token_id: int | None = None
+    projector: ProjectorName = "mlp2x_gelu"
+    region_encoder: Literal["geo", "mean"] | None = None
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -104,6 +108,10 @@ def read_layout(source: Path, *, tower: Path | None) -> Layout:
         image_aspect_ratio=raw.get("image_aspect_ratio"),
         pooling=pooling,
         region_token_id=raw.get("im_region_fea_token"),
+        projector="mlp2x_gelu" if raw.get("mm_projector_type") == "mlp2x_gelu" else "linear",
+        region_encoder=(
+            "geo" if raw.get("region_geo_sampler") else "mean" if raw.get("region_fea_adapter") else None
+        ),
     )
 
 
@@ -146,8 +154,15 @@ def _text_config(source: Path, raw: Mapping[str, Any]) -> PreTrainedConfig:
     return AutoConfig.for_model(kind, **kept)
 
 
-def projector_type(source: Path, names: Iterable[str]) -> ProjectorName:
+def projector_type(
+    source: Path, names: Iterable[str], *, otherwise: ProjectorName | None = None
+) -> ProjectorName:
     """Tell the kind of a projector from our names of its tensors.
+
+    Args:
+        source: folder, for messages.
+        names: of all tensors there are.
+        otherwise: kind where they don't tell; None: that is an error.
 
     Raises:
         CheckpointError: there is none, or one of another kind.
@@ -158,6 +173,8 @@ def projector_type(source: Path, names: Iterable[str]) -> ProjectorName:
         return "linear"
     if layers == {"linear_1", "linear_2"}:
         return "mlp2x_gelu"
+    if otherwise is not None:
+        return otherwise
     if not layers:
         raise CheckpointError(
             f"{source} has no projector (mm_projector): it is a language model, or a delta or adapter whose "

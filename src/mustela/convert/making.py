@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import fnmatch
+from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
-from transformers import GenerationConfig, PreTrainedTokenizerFast
+from torch import Tensor, nn
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from mustela.constants import REGION_TOKEN
-from mustela.convert.source import EMBEDDINGS, ConversionOptions, Source
+from mustela.convert.names import EMBEDDINGS
+from mustela.convert.plan import is_allowed
+from mustela.convert.source import ConversionOptions, Source
 from mustela.data.tokenizer import load_tokenizer
 from mustela.errors import CheckpointError
 from mustela.model.assembly import classic_config, picture_marks
@@ -20,10 +22,12 @@ from mustela.model.modeling import MustelaForConditionalGeneration
 from mustela.model.region_encoders import build_region_encoder
 from mustela.model.settings import ClassicSettings, RegionSettings
 from mustela.model.tokens import add_tokens, added_tokens
-from mustela.model.wrapping import end_ids, mustela_config
+from mustela.model.wrapping import end_ids, mustela_config, without_numbers
 
 __all__ = ["fresh_tensors", "generation_config", "model_config", "read_tokenizer"]
 
+_REGIONS = "region_encoder."
+_PROJECTOR = "base.model.multi_modal_projector."
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model")
 
 
@@ -77,32 +81,74 @@ def model_config(
 
 
 def fresh_tensors(
-    config: MustelaConfig, found: Source, options: ConversionOptions, dtype: torch.dtype
+    config: MustelaConfig,
+    found: Source,
+    options: ConversionOptions,
+    *,
+    names: Iterable[str],
+    dtype: torch.dtype,
 ) -> dict[str, Tensor]:
-    """Make what the source doesn't have and needn't have: LLaVA's region encoder, and what was allowed."""
+    """Make what the source doesn't have and needn't have: LLaVA's region encoder, and what was allowed.
+
+    Args:
+        config: of the new model.
+        found: the source.
+        options: names that may be made afresh, and the seed.
+        names: of all tensors of the new model.
+        dtype: of the numbers.
+
+    Raises:
+        CheckpointError: a tensor was allowed that no layer of a known kind holds.
+    """
     base: Any = config.base_config
-    asked = options.allow_missing
-    makes_encoder = found.region_encoder is None or any(name.startswith("region") for name in asked)
+    wanted = [
+        name
+        for name in names
+        if name not in found.names
+        and (
+            (name.startswith(_REGIONS) and found.region_encoder is None)
+            or is_allowed(name, options.allow_missing)
+        )
+    ]
     made: dict[str, Tensor] = {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        if makes_encoder and config.region_encoder != "none":
+        if any(name.startswith(_REGIONS) for name in wanted):
             encoder: Any = build_region_encoder(
                 config, channels=base.layer_width, hidden_size=config.get_text_config().hidden_size
             )
-            made |= {f"region_encoder.{name}": value for name, value in encoder.state_dict().items()}
-        if asked:
+            made |= {f"{_REGIONS}{name}": value for name, value in encoder.state_dict().items()}
+        if any(name.startswith(_PROJECTOR) for name in wanted):
             projector = fresh_projector(base)
-            made |= {
-                f"base.model.multi_modal_projector.{name}": value
-                for name, value in projector.state_dict().items()
-            }
-    return {
-        name: value.to(dtype)
-        for name, value in made.items()
-        if (name.startswith("region_encoder.") and found.region_encoder is None)
-        or any(fnmatch.fnmatchcase(name, pattern) for pattern in asked)
-    }
+            made |= {f"{_PROJECTOR}{name}": value for name, value in projector.state_dict().items()}
+        others = [name for name in wanted if name not in made]
+        if others:
+            made |= _initialised(config, others)
+    return {name: made[name].to(dtype) for name in wanted}
+
+
+def _initialised(config: MustelaConfig, names: Iterable[str]) -> dict[str, Tensor]:
+    """Make tensors as transformers begins to train them, one layer at a time."""
+    model = without_numbers(MustelaForConditionalGeneration, config)
+    made = {}
+    for name in names:
+        path, _, leaf = name.rpartition(".")
+        layer = model.get_submodule(path).to_empty(device="cpu", recurse=False)
+        for parameter in layer.parameters(recurse=False):
+            parameter.data.fill_(torch.nan)
+        if isinstance(layer, nn.Linear | nn.Embedding | nn.Conv2d | nn.LayerNorm):
+            layer.reset_parameters()
+        owner = next(
+            each
+            for end in range(path.count(".") + 1, -1, -1)
+            if isinstance(each := model.get_submodule(".".join(path.split(".")[:end])), PreTrainedModel)
+        )
+        owner._init_weights(layer)
+        tensor = dict(layer.named_parameters(recurse=False)).get(leaf)
+        if tensor is None or tensor.isnan().any():
+            raise CheckpointError(f"--allow_missing: {name} has no beginning, so it can't be made afresh.")
+        made[name] = tensor.detach()
+    return made
 
 
 def generation_config(found: Source, tokenizer: PreTrainedTokenizerFast) -> GenerationConfig:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["adapter_module", "is_buffer", "our_name", "our_tower_name"]
+__all__ = ["EMBEDDINGS", "adapter_module", "is_buffer", "our_name", "our_tower_name"]
+
+EMBEDDINGS = "base.model.language_model.embed_tokens.weight"
 
 _VISION = "base.model.vision_tower."
 _LANGUAGE = "base.model.language_model."

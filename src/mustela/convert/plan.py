@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from mustela.convert.checkpoint import Checkpoint, Stored
-from mustela.convert.names import is_buffer
+from mustela.convert.names import EMBEDDINGS, is_buffer
 from mustela.errors import CheckpointError
 
-__all__ = ["Lora", "Part", "Plan", "Step", "plan_steps"]
+__all__ = ["Lora", "Part", "Plan", "Step", "check_factors", "is_allowed", "plan_steps"]
 
-_EMBEDDINGS = "base.model.language_model.embed_tokens.weight"
-_HEADS = (_EMBEDDINGS, "base.lm_head.weight", "base.lm_head.bias")
+_HEADS = (EMBEDDINGS, "base.lm_head.weight", "base.lm_head.bias")
+_IN_THE_BASE = " (in the base)"
 _LANGUAGE_MODEL = ("base.model.language_model.", "base.lm_head.")
 
 
@@ -99,9 +99,13 @@ class Plan:
             CheckpointError: lists what has no place and what has no source.
         """
         for name in list(self.unread):
-            if _allowed(name.partition(": ")[2], allow_unread):
+            if is_allowed(name.partition(": ")[2], allow_unread):
                 self.unread.remove(name)
                 self.ignored[name] = "allowed by name"
+        for name in list(self.missing):
+            alone = name.removesuffix(_IN_THE_BASE)
+            if alone != name and is_allowed(alone, allow_missing):
+                self.missing.remove(name)
         if not self.unread and not self.missing:
             return
         told = []
@@ -109,8 +113,8 @@ class Plan:
             told.append(f"{_listed(self.unread)} have no place in the new model (--allow_unread NAME)")
         if self.missing:
             told.append(
-                f"{_listed(self.missing)} of the new model have no source (--allow_missing NAME makes the "
-                "projector or the region encoder afresh)"
+                f"{_listed(self.missing)} of the new model have no source (--allow_missing NAME makes them "
+                "afresh)"
             )
         given = ", ".join([*allow_unread, *allow_missing])
         raise CheckpointError(
@@ -152,7 +156,7 @@ def plan_steps(
             if name in bases:
                 step = _with_base(step, shape, *bases[name])
             elif delta_base is not None and name.startswith(_LANGUAGE_MODEL):
-                plan.missing.append(f"{name} (in the base)")
+                plan.missing.append(f"{name}{_IN_THE_BASE}")
             if name in factors and lora is not None:
                 step = _with_lora(step, lora, factors.pop(name))
             plan.steps.append(_fitted(step, shape))
@@ -237,13 +241,23 @@ def _with_base(step: Step, shape: tuple[int, ...], base: Part, source: str) -> S
     return replace(step, sources=(*step.sources, f"{base.label}: {source}"), how=how, make=add)
 
 
-def _with_lora(step: Step, lora: Lora, names: tuple[str, str]) -> Step:
-    first_shape, second_shape = (lora.checkpoint.tensors[name].shape for name in names)
-    if (second_shape[0], first_shape[-1]) != step.shape or second_shape[-1] != first_shape[0]:
+def check_factors(lora: Lora, name: str, shape: tuple[int, ...]) -> None:
+    """Make sure that the factors of a weight have its shape.
+
+    Raises:
+        CheckpointError: they don't; the message names all three.
+    """
+    names = lora.factors[name]
+    first_shape, second_shape = (lora.checkpoint.tensors[each].shape for each in names)
+    if (second_shape[0], first_shape[-1]) != shape or second_shape[-1] != first_shape[0]:
         raise CheckpointError(
             f"{names[0]} and {names[1]} are {list(first_shape)} and {list(second_shape)}, which doesn't fit "
-            f"{step.name}, {list(step.shape)}: the adapter was trained on another base."
+            f"{name}, {list(shape)}: the adapter was trained on another base."
         )
+
+
+def _with_lora(step: Step, lora: Lora, names: tuple[str, str]) -> Step:
+    check_factors(lora, step.name, step.shape)
 
     def merge() -> Tensor:
         first, second = (lora.checkpoint.read(name).float() for name in names)
@@ -272,7 +286,8 @@ def _fitted(step: Step, shape: tuple[int, ...]) -> Step:
     return replace(step, shape=shape, how=f"{step.how}, {count} rows added", make=grow)
 
 
-def _allowed(name: str, patterns: Sequence[str]) -> bool:
+def is_allowed(name: str, patterns: Sequence[str]) -> bool:
+    """Tell whether one of the patterns, with `*`, is a name's."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 

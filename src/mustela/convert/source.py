@@ -11,13 +11,11 @@ import torch
 from mustela.convert.adapter import LoraFolder, read_lora
 from mustela.convert.checkpoint import Checkpoint, has_weights
 from mustela.convert.layouts import Layout, read_layout
-from mustela.convert.names import our_name, our_tower_name
+from mustela.convert.names import EMBEDDINGS, our_name, our_tower_name
 from mustela.convert.plan import Part
 from mustela.errors import CheckpointError
 
-__all__ = ["EMBEDDINGS", "ConversionOptions", "Source", "dtype_of", "open_source"]
-
-EMBEDDINGS = "base.model.language_model.embed_tokens.weight"
+__all__ = ["ConversionOptions", "Source", "dtype_of", "open_source"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class ConversionOptions:
         lora: merge a LoRA adapter, or write it beside the model.
         dtype: of the new model; None is that of the source's embeddings.
         allow_unread: patterns of the source's names that may be left out.
-        allow_missing: patterns of names of the projector or region encoder that may be made afresh.
+        allow_missing: patterns of the new model's names that may be made afresh.
         shard_bytes: bytes of a file at most.
         seed: of what is made afresh.
     """

@@ -13,7 +13,11 @@ from torch.nn.utils.rnn import pad_sequence
 from mustela.constants import IGNORE_INDEX
 
 # What padding holds in each sequence of a sample; input_ids take the tokenizer's padding token.
-_PADDING = {"labels": float(IGNORE_INDEX), "label_weights": 0.0, "mm_token_type_ids": 0.0}
+_PADDING = {
+    "labels": float(IGNORE_INDEX),
+    "label_weights": 0.0,
+    "mm_token_type_ids": 0.0,
+}
 
 
 def collate(
@@ -54,6 +58,10 @@ def collate(
     for name, value in _PADDING.items():
         if name in samples[0]:
             batch[name] = pad(name, value)
+    if any("segments" in sample for sample in samples):
+        samples = [_with_segments(sample) for sample in samples]
+        batch["segments"] = pad("segments", -1.0)
+        batch["position_ids"] = pad("position_ids", 0.0)
     pictures = [int(sample["num_images"]) for sample in samples]
     with_regions = [index for index, sample in enumerate(samples) if "region_points" in sample]
     if with_regions:
@@ -61,10 +69,18 @@ def collate(
         batch["region_image"] = torch.cat(
             [samples[index]["region_image"] + sum(pictures[:index]) for index in with_regions]
         )
-    done = {"input_ids", "num_images", "region_points", "region_image", *_PADDING}
+    done = {"num_images", "region_points", "region_image", *batch}
     for name in {name for sample in samples for name in sample} - done:
         batch[name] = torch.cat([sample[name] for sample in samples if name in sample])
     return batch
+
+
+def _with_segments(sample: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return a sample with the segments and positions that it has without saying so."""
+    if "segments" in sample:
+        return sample
+    ids = sample["input_ids"]
+    return {**sample, "segments": torch.zeros_like(ids), "position_ids": torch.arange(len(ids))}
 
 
 @dataclass(frozen=True)

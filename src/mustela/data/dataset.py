@@ -46,6 +46,7 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
         train: draw points, and augment; False spreads points evenly and shows boxes as the options say.
         max_length: ids at most, see `mustela.data.rounds.fit_rounds`.
         digit_weights: see `MustelaProcessor.encode`.
+        separate_rounds: see `MustelaProcessor.encode`.
         augmentation: changes pictures and regions together; None for none.
         on_bad_image: `skip` puts the next record in the place of one whose picture can't be read.
         checks: which image paths and sizes are allowed, as when the records were checked.
@@ -61,6 +62,7 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
         train: bool = True,
         max_length: int | None = None,
         digit_weights: DigitWeights | None = None,
+        separate_rounds: bool = False,
         augmentation: Augmentation | None = None,
         on_bad_image: Literal["error", "skip"] = "error",
         checks: CheckOptions | None = None,
@@ -73,6 +75,7 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
             train=train,
             max_length=max_length,
             digit_weights=digit_weights,
+            separate_rounds=separate_rounds,
             augmentation=augmentation,
         )
         self.on_bad_image = on_bad_image

@@ -28,6 +28,7 @@ class SampleMaker:
         train: draw points, and augment; False spreads points evenly and shows boxes as the options say.
         max_length: ids at most, see `mustela.data.rounds.fit_rounds`.
         digit_weights: see `MustelaProcessor.encode`.
+        separate_rounds: see `MustelaProcessor.encode`.
         augmentation: changes pictures and regions together; None for none.
     """
 
@@ -37,6 +38,7 @@ class SampleMaker:
     train: bool = True
     max_length: int | None = None
     digit_weights: DigitWeights | None = None
+    separate_rounds: bool = False
     augmentation: Augmentation | None = None
 
     def make(
@@ -62,6 +64,7 @@ class SampleMaker:
                 rng=rng if self.train else None,
                 max_length=self.max_length,
                 digit_weights=self.digit_weights,
+                separate_rounds=self.separate_rounds,
             )
         except SampleTooLongError:
             raise

@@ -1,13 +1,12 @@
-"""The pictures of a sample: fitted and normalised for every encoder, and the ids that stand for them."""
+"""Pictures as the model takes them: fitted and normalised for every encoder, and the ids for each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -22,77 +21,75 @@ from mustela.regions.transform import Resizer
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Pictures as the model takes them.
+class PreparedImage:
+    """A picture as the model takes it, for any number of samples.
 
     Attributes:
-        inputs: the base's image tensors. With `anyres` also `tile_pixel_values (K, 3, h, w)`, the tiles of
-            all pictures, `image_tiles (N, 2)`, rows and columns of them (0 where a picture has none), and
-            `image_content (N, 4)`, left, top, right and bottom of the picture on its canvas in pixels. With a
-            region tower also `region_pixel_values (N, 3, h, w)` and `region_window (N, 4)`, left, top, right
-            and bottom of the whole picture in 0..1 of the encoded one.
-        expansions: the ids that stand for each picture.
-        transforms: how each was fitted.
+        size_wh: the picture's own size.
+        inputs: the base's image tensors. With `anyres` also `tile_pixel_values (K, 3, h, w)`, its tiles, if
+            any, `image_tiles (1, 2)`, rows and columns of them (0 where it has none), and `image_content
+            (1, 4)`, left, top, right and bottom of the picture on its canvas in pixels. With a region tower
+            also `region_pixel_values (1, 3, h, w)` and `region_window (1, 4)`, left, top, right and bottom of
+            the whole picture in 0..1 of the encoded one.
+        expansion: the ids that stand for it.
+        transform: from its pixels to those of the encoded picture.
     """
 
-    inputs: dict[str, Tensor]
-    expansions: list[list[int]]
-    transforms: list[Transform]
+    size_wh: Size
+    inputs: Mapping[str, Tensor]
+    expansion: Sequence[int]
+    transform: Transform
 
 
-def prepare_pictures(
-    images: Sequence[Image.Image],
+def prepare_image(
+    image: Image.Image,
     base_processor: Any,
     settings: ProcessorSettings,
     *,
     tile_processor: Any = None,
     region_processor: Any = None,
-) -> Pictures:
-    """Fit and normalise pictures.
+) -> PreparedImage:
+    """Fit and normalise a picture.
 
     Args:
-        images: RGB.
+        image: RGB.
         base_processor: the base's.
         settings: how pictures are fitted.
         tile_processor: image processor of the encoder of tiles; None: the base's.
         region_processor: image processor of the region tower; only read where `settings` have one.
     """
-    if not images:
-        return Pictures({}, [], [])
     image_processor = base_processor.image_processor
-    transforms: list[Transform]
     resizer = RESIZERS[settings.image_resize]
+    transform: Transform
     if settings.image_aspect_ratio is not None and settings.resized_image_wh is not None:
         size_wh = settings.resized_image_wh
-        transforms = [
-            fit_classic(settings.image_aspect_ratio, image.size, size_wh, grids_wh=settings.image_grids)
-            for image in images
-        ]
-        fitted = [
-            (Stretch(image.size, size_wh) if isinstance(transform, Tiled) else transform).apply(
-                image, resizer=resizer
-            )
-            for transform, image in zip(transforms, images, strict=True)
-        ]
-        inputs = normalise(fitted, image_processor)
+        transform = fit_classic(
+            settings.image_aspect_ratio, image.size, size_wh, grids_wh=settings.image_grids
+        )
+        overview = Stretch(image.size, size_wh) if isinstance(transform, Tiled) else transform
+        inputs = normalise([overview.apply(image, resizer=resizer)], image_processor)
     else:
-        inputs = image_processor(list(images), return_tensors="pt")
-        transforms = [
-            fit_of_base(image_processor, inputs, index, image.size) for index, image in enumerate(images)
-        ]
+        inputs = image_processor([image], return_tensors="pt")
+        transform = fit_of_base(image_processor, inputs, 0, image.size)
+    tensors = dict(inputs)
     if settings.image_aspect_ratio == "anyres":
-        count_tokens = tile_tokens(settings, base_processor)
-        expansions = [
-            [base_processor.image_token_id] * count_tokens.count(fit if isinstance(fit, Tiled) else None)
-            for fit in transforms
-        ]
-        tensors = {**inputs, **_tile_inputs(images, transforms, tile_processor or image_processor, resizer)}
+        tiled = transform if isinstance(transform, Tiled) else None
+        count = tile_tokens(settings, base_processor).count(tiled)
+        expansion = [base_processor.image_token_id] * count
+        tensors |= _tile_inputs(image, transform, tile_processor or image_processor, resizer)
     else:
-        expansions = [_expansion(base_processor, inputs, index) for index in range(len(images))]
-        tensors = dict(inputs)
+        expansion = _expansion(base_processor, inputs)
     if settings.region_image_wh is not None:
-        tensors |= _region_inputs(images, transforms, region_processor, settings.region_image_wh, resizer)
-    return Pictures(tensors, expansions, transforms)
+        tensors |= _region_inputs(image, transform, region_processor, settings.region_image_wh, resizer)
+    return PreparedImage(image.size, tensors, expansion, transform)
+
+
+def join_inputs(inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the image tensors of several pictures or samples as those of one; some may lack some."""
+    if len(inputs) == 1:
+        return dict(inputs[0])
+    names = dict.fromkeys(name for each in inputs for name in each)
+    return {name: torch.cat([each[name] for each in inputs if name in each]) for name in names}
 
 
 def fits_of(
@@ -123,9 +120,9 @@ def tile_tokens(settings: ProcessorSettings, base_processor: Any) -> TileTokens:
     )
 
 
-def _expansion(base_processor: Any, inputs: Any, index: int) -> list[int]:
+def _expansion(base_processor: Any, inputs: Any) -> list[int]:
     token = base_processor.image_token
-    text = base_processor.replace_image_token(inputs, index)
+    text = base_processor.replace_image_token(inputs, 0)
     count = text.count(token)
     if count * len(token) == len(text):
         return [base_processor.tokenizer.convert_tokens_to_ids(token)] * count
@@ -133,40 +130,24 @@ def _expansion(base_processor: Any, inputs: Any, index: int) -> list[int]:
 
 
 def _tile_inputs(
-    images: Sequence[Image.Image],
-    transforms: Sequence[Transform],
-    image_processor: Any,
-    resizer: Resizer | None,
+    image: Image.Image, fit: Transform, image_processor: Any, resizer: Resizer | None
 ) -> dict[str, Tensor]:
-    tiles: list[Image.Image] = []
-    grids, contents = [], []
-    for image, fit in zip(images, transforms, strict=True):
-        if isinstance(fit, Tiled):
-            tiles += fit.tiles(image, resizer=resizer)
-            grids.append(fit.grid_wh[::-1])
-            contents.append(fit.content_xyxy)
-        else:
-            grids.append((0, 0))
-            contents.append((0, 0, *fit.encoded_wh))
-    inputs = {"image_tiles": torch.tensor(grids), "image_content": torch.tensor(contents)}
-    if tiles:
-        inputs["tile_pixel_values"] = normalise(tiles, image_processor)["pixel_values"]
-    return inputs
+    if not isinstance(fit, Tiled):
+        content = torch.tensor([(0, 0, *fit.encoded_wh)])
+        return {"image_tiles": torch.tensor([(0, 0)]), "image_content": content}
+    return {
+        "image_tiles": torch.tensor([fit.grid_wh[::-1]]),
+        "image_content": torch.tensor([fit.content_xyxy]),
+        "tile_pixel_values": normalise(fit.tiles(image, resizer=resizer), image_processor)["pixel_values"],
+    }
 
 
 def _region_inputs(
-    images: Sequence[Image.Image],
-    transforms: Sequence[Transform],
-    image_processor: Any,
-    size_wh: Size,
-    resizer: Resizer | None,
+    image: Image.Image, fit: Transform, image_processor: Any, size_wh: Size, resizer: Resizer | None
 ) -> dict[str, Tensor]:
-    stretched = [Stretch(image.size, size_wh).apply(image, resizer=resizer) for image in images]
-    windows: list[np.ndarray] = []
-    for fit in transforms:
-        corners = fit.points([(0, 0), fit.source_wh]) / fit.encoded_wh
-        windows.append(corners.ravel())
+    stretched = Stretch(image.size, size_wh).apply(image, resizer=resizer)
+    corners = fit.points([(0, 0), fit.source_wh]) / fit.encoded_wh
     return {
-        "region_pixel_values": normalise(stretched, image_processor)["pixel_values"],
-        "region_window": torch.from_numpy(np.stack(windows)).float(),
+        "region_pixel_values": normalise([stretched], image_processor)["pixel_values"],
+        "region_window": torch.from_numpy(corners.ravel()[None]).float(),
     }

@@ -16,10 +16,12 @@ from transformers import AutoImageProcessor, AutoProcessor
 from transformers.processing_utils import ProcessorMixin
 
 from mustela.constants import REGION_TOKEN
-from mustela.data.pictures import Pictures, fits_of, prepare_pictures
+from mustela.data.pictures import PreparedImage, fits_of, join_inputs, prepare_image
 from mustela.data.processor_settings import ProcessorSettings
-from mustela.data.prompt import coordinate_digit_weights, encode_prompt
+from mustela.data.prompt import EncodedPrompt, coordinate_digit_weights, encode_prompt
 from mustela.data.render import Rendered, RenderedRegion
+from mustela.data.rounds import SampleTooLongError
+from mustela.data.rounds_apart import join_rounds, rounds_apart
 from mustela.data.slots import check_counts, expand_slots, fit_with_regions
 from mustela.data.templates import Template
 from mustela.data.tokenizer import load_tokenizer, sentencepiece_only
@@ -71,6 +73,12 @@ class MustelaProcessor:
         pad = self.tokenizer.pad_token_id
         return int(self.tokenizer.eos_token_id or 0) if pad is None else int(pad)
 
+    @property
+    def region_token_id(self) -> int | None:
+        """Id of the region token; None for a processor without one."""
+        token = self.settings.region_token
+        return None if token is None else int(self.tokenizer.convert_tokens_to_ids(token))
+
     def with_template(self, template: Template) -> MustelaProcessor:
         """Return the same processor writing another template."""
         return MustelaProcessor(
@@ -84,25 +92,29 @@ class MustelaProcessor:
     def encode(
         self,
         rendered: Rendered,
-        images: Sequence[Image.Image],
+        images: Sequence[Image.Image | PreparedImage],
         *,
         rng: np.random.Generator | None = None,
         max_length: int | None = None,
         generation: bool = False,
         digit_weights: DigitWeights | None = None,
+        separate_rounds: bool = False,
     ) -> dict[str, Tensor]:
         """Make the tensors of one sample.
 
         Args:
             rendered: messages and regions, see `mustela.data.render.render`.
-            images: the record's pictures, RGB.
+            images: the record's pictures, RGB or from `prepare_image`.
             rng: draws the points of regions; None spreads them the same way each time.
             max_length: ids at most; whole last rounds are dropped to keep to it.
             generation: end where the model is to answer; no labels.
             digit_weights: loss factors of hundreds, tens and units of coordinates in answers.
+            separate_rounds: each round as a conversation of its own, see `mustela.data.rounds_apart`; not
+                for a generation.
 
         Returns:
-            `input_ids`, `labels` (and `label_weights`) `(T,)`; `region_points (R, P, 2)` in 0..1 of the
+            `input_ids`, `labels` (and `label_weights`, and with separate rounds `segments` and
+            `position_ids`) `(T,)`; `region_points (R, P, 2)` in 0..1 of the
             encoded picture and `region_image (R,)` where there are regions; the base's image tensors;
             `num_images`, a scalar.
 
@@ -111,7 +123,58 @@ class MustelaProcessor:
             CountMismatchError: pictures or regions and their slots differ in number.
         """
         check_counts(rendered, images)
-        pictures = self._prepare(images)
+        pictures = [
+            image if isinstance(image, PreparedImage) else self.prepare_image(image) for image in images
+        ]
+        conversations = rounds_apart(rendered) if separate_rounds and not generation else [rendered]
+        encoded: list[EncodedPrompt] = []
+        for each in conversations:
+            try:
+                encoded.append(self._fitted(each, pictures, max_length=max_length, generation=generation))
+            except SampleTooLongError:
+                if not encoded:
+                    raise
+                break
+        pictures = pictures[: len(encoded[0].image_positions)]
+        samples = [
+            expand_slots(
+                each,
+                [picture.expansion for picture in pictures],
+                coordinate_digit_weights(each, digit_weights) if digit_weights else None,
+                region_length=self.settings.tokens_per_region,
+            )
+            for each in encoded
+        ]
+        regions = [
+            region
+            for each, one in zip(encoded, conversations, strict=False)
+            for region in one.regions[: len(each.region_positions)]
+        ]
+        sample = samples[0]
+        if len(samples) > 1:
+            sample, rounds = join_rounds(samples, region_token_id=self.region_token_id, max_length=max_length)
+            regions = [region for one in conversations[:rounds] for region in one.regions]
+        if generation:
+            sample.pop("labels")
+        sample["num_images"] = torch.tensor(len(pictures))
+        sample.update(join_inputs([picture.inputs for picture in pictures]))
+        if "mm_token_type_ids" in self.base_processor.model_input_names:
+            sample["mm_token_type_ids"] = (sample["input_ids"] == self.image_token_id).long()
+        if regions:
+            points = [self._points(region, pictures[region.image], rng) for region in regions]
+            sample["region_points"] = torch.stack(points)
+            sample["region_image"] = torch.tensor([region.image for region in regions])
+        return sample
+
+    def _fitted(
+        self,
+        rendered: Rendered,
+        pictures: Sequence[PreparedImage],
+        *,
+        max_length: int | None,
+        generation: bool,
+    ) -> EncodedPrompt:
+        """Write and encode a conversation; whole last rounds are dropped to keep to the length."""
         prompt = self.template.render(
             rendered.messages,
             image_token=self.image_token,
@@ -125,37 +188,15 @@ class MustelaProcessor:
             image_token=self.image_token,
             region_token=self.settings.region_token or REGION_TOKEN,
         )
-        if max_length is not None:
-            encoded = fit_with_regions(
-                encoded,
-                rendered,
-                [len(ids) for ids in pictures.expansions],
-                max_length,
-                region_length=self.settings.tokens_per_region,
-            )
-            if len(encoded.image_positions) < len(images):
-                images = images[: len(encoded.image_positions)]
-                pictures = self._prepare(images)
-        weights = coordinate_digit_weights(encoded, digit_weights) if digit_weights else None
-        sample = expand_slots(
-            encoded, pictures.expansions, weights, region_length=self.settings.tokens_per_region
+        if max_length is None:
+            return encoded
+        return fit_with_regions(
+            encoded,
+            rendered,
+            [len(picture.expansion) for picture in pictures],
+            max_length,
+            region_length=self.settings.tokens_per_region,
         )
-        if generation:
-            sample.pop("labels")
-        sample["num_images"] = torch.tensor(len(images))
-        sample.update(pictures.inputs)
-        if "mm_token_type_ids" in self.base_processor.model_input_names:
-            sample["mm_token_type_ids"] = (sample["input_ids"] == self.image_token_id).long()
-        regions = rendered.regions[: len(encoded.region_positions)]
-        if regions:
-            sample["region_points"] = torch.stack(
-                [
-                    self._points(region, images[region.image].size, pictures.transforms[region.image], rng)
-                    for region in regions
-                ]
-            )
-            sample["region_image"] = torch.tensor([region.image for region in regions])
-        return sample
 
     def frames(self, coordinates: CoordinateStyle, sizes_wh: Sequence[Size]) -> tuple[Transform, ...] | None:
         """Return how pictures are fitted, for a style of coordinates that says so; None for all others."""
@@ -163,9 +204,14 @@ class MustelaProcessor:
             return None
         return fits_of(sizes_wh, self.base_processor, self.settings)
 
-    def _prepare(self, images: Sequence[Image.Image]) -> Pictures:
-        return prepare_pictures(
-            images,
+    def prepare_image(self, image: Image.Image) -> PreparedImage:
+        """Fit a picture, RGB, to the encoders, to be used for many samples.
+
+        Raises:
+            ConfigError: the base's image processor fits pictures in a way that isn't known.
+        """
+        return prepare_image(
+            image,
             self.base_processor,
             self.settings,
             tile_processor=self.tile_processor,
@@ -173,17 +219,13 @@ class MustelaProcessor:
         )
 
     def _points(
-        self,
-        region: RenderedRegion,
-        size_wh: tuple[int, int],
-        transform: Transform,
-        rng: np.random.Generator | None,
+        self, region: RenderedRegion, picture: PreparedImage, rng: np.random.Generator | None
     ) -> Tensor:
         """Sample a region and carry its points to the encoded picture: `(P, 2)` in 0..1."""
-        points = region.points(size_wh, count=self.settings.region_points, rng=rng)
+        points = region.points(picture.size_wh, count=self.settings.region_points, rng=rng)
         if self.settings.sampling_geometry == "original":
             points -= 0.5
-        encoded = transform.points(points) / np.asarray(transform.encoded_wh)
+        encoded = picture.transform.points(points) / np.asarray(picture.transform.encoded_wh)
         return torch.from_numpy(np.clip(encoded, 0, 1).astype(np.float32))
 
     def decode(self, ids: Sequence[int] | Tensor) -> str:

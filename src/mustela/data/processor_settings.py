@@ -31,6 +31,7 @@ class ProcessorSettings:
         region_image_wh: the picture that the region tower takes; None: there is none.
         mm_use_im_start_end: write `<im_start>` and `<im_end>` round pictures.
         coordinates: how numbers are written in texts, see `mustela.regions.CoordinateStyle`.
+        no_coor: questions name regions by their features alone, without numbers.
         point_clamp: how coordinates are clamped before they are written, see `mustela.regions.quantise`.
     """
 
@@ -48,6 +49,7 @@ class ProcessorSettings:
     mm_use_im_start_end: bool = False
     point_clamp: Literal["edge", "last_pixel"] = "edge"
     coordinates: CoordinateStyle = "bins"
+    no_coor: bool = False
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ProcessorSettings:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from mustela.data.message import Slot
@@ -16,7 +15,7 @@ from mustela.data.rounds import SampleTooLongError
 from mustela.errors import CountMismatchError
 
 
-def check_counts(rendered: Rendered, images: Sequence[Image.Image]) -> None:
+def check_counts(rendered: Rendered, images: Sequence[object]) -> None:
     """Compare the slots of a conversation with what is to fill them."""
     for slot, what, given in (
         (Slot.IMAGE, "images", len(images)),

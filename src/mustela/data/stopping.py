@@ -14,12 +14,17 @@ class StopMatcher:
 
     Args:
         stop_strings: what ends the text; empty strings are ignored.
+
+    Attributes:
+        finished: nothing more comes out.
+        matched: a stop string was the reason.
     """
 
     def __init__(self, stop_strings: Sequence[str]) -> None:
         self._stops = tuple(stop for stop in dict.fromkeys(stop_strings) if stop)
         self._held = ""
         self.finished = False
+        self.matched = False
 
     def feed(self, piece: str) -> str:
         """Return the text that is certain now: neither a stop string nor, perhaps, the beginning of one.
@@ -33,7 +38,7 @@ class StopMatcher:
         # An earlier beginning that may still become a longer stop string wins over a later whole one.
         pending = len(text) - self._pending(text)
         if found and min(found) <= pending:
-            self.finished = True
+            self.finished = self.matched = True
             self._held = ""
             return text[: min(found)]
         self._held = text[pending:]
@@ -45,7 +50,9 @@ class StopMatcher:
             return ""
         self.finished = True
         rest, self._held = self._held, ""
-        return cut_at_stop(rest, self._stops)
+        kept = cut_at_stop(rest, self._stops)
+        self.matched = kept != rest
+        return kept
 
     def _pending(self, text: str) -> int:
         longest = max(map(len, self._stops), default=0)

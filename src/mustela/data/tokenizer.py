@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 _FAST = "tokenizer.json"
 _MODEL = "tokenizer.model"
+_SETTINGS = ("special_tokens_map.json", "tokenizer_config.json")
+_ADDED = "added_tokens.json"
 _BLANK = "▁"
 _told: set[Path] = set()
 
@@ -68,13 +70,22 @@ def sentencepiece_only(name_or_path: str | Path, *, cache_dir: str | None = None
     folder = Path(name_or_path)
     if folder.is_dir():
         return folder / _MODEL if (folder / _MODEL).is_file() and not (folder / _FAST).is_file() else None
+    if _download(name_or_path, _FAST, cache_dir=cache_dir) is not None:
+        return None
+    found = _download(name_or_path, _MODEL, cache_dir=cache_dir)
+    if found is None:
+        return None
+    # They come to lie beside it, where they are read.
+    for name in (*_SETTINGS, _ADDED):
+        _download(name_or_path, name, cache_dir=cache_dir)
+    return Path(found)
+
+
+def _download(name: str | Path, file: str, *, cache_dir: str | None) -> str | None:
+    """Return the place of a file of a name on the Hub; None where there is none or no connection."""
     kinds = ("missing_entries", "connection_errors")
     quiet: dict[str, Any] = {f"_raise_exceptions_for_{kind}": False for kind in kinds}
-    quiet["cache_dir"] = cache_dir
-    if cached_file(str(name_or_path), _FAST, **quiet) is not None:
-        return None
-    found = cached_file(str(name_or_path), _MODEL, **quiet)
-    return None if found is None else Path(found)
+    return cached_file(str(name), file, cache_dir=cache_dir, **quiet)
 
 
 def _from_sentencepiece(model: SentencePieceModel, place: Path) -> PreTrainedTokenizerFast:
@@ -161,7 +172,7 @@ def _normalizer(model: SentencePieceModel, *, prefix: bool) -> normalizers.Norma
 
 def _settings(folder: Path) -> dict[str, Any]:
     settings: dict[str, Any] = {}
-    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+    for name in _SETTINGS:
         settings |= _read_json(folder / name)
     return settings
 
@@ -207,7 +218,7 @@ def _added(folder: Path, settings: Mapping[str, Any]) -> Iterator[tuple[int, Add
     flags = ("single_word", "lstrip", "rstrip", "normalized", "special")
     for index, token in told.items():
         yield int(index), AddedToken(token["content"], **{flag: bool(token.get(flag)) for flag in flags})
-    for content, index in _read_json(folder / "added_tokens.json").items():
+    for content, index in _read_json(folder / _ADDED).items():
         if str(index) not in told:
             # The tokenizers of that time swallowed the blanks round an added token.
             yield index, AddedToken(content, lstrip=True, rstrip=True, normalized=False, special=True)

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_POINTS = 400
-COLORS = 6
+COLORS = 8
+DASHES = 4
 WIDE = (1140, 170)
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 22, 30
 
@@ -80,9 +81,10 @@ def line_chart(
 ) -> str:
     """Return an SVG line chart with a legend, or an empty string without points.
 
-    Lines of one name share the colour class `s0`, `s1` ... With `percent` the y axis is 0 to 1, written as
-    per cent; otherwise it fits the values, but ends at their 99.5th percentile, so that one spike doesn't
-    flatten the rest. Values that are not finite are left out.
+    Lines of one name share the colour class `s0`, `s1` ...; when the colours are used up, they come again
+    with dashes (`d1`, `d2`, `d3`), so that 32 names can be told apart. With `percent` the y axis is 0 to 1,
+    written as per cent; otherwise it fits the values, but ends at their 99.5th percentile, so that one spike
+    doesn't flatten the rest. Values that are not finite are left out.
     """
     lines = [line for line in map(_finite, series) if len(line.xs)]
     if not lines:
@@ -92,7 +94,7 @@ def line_chart(
     parts = [f'<svg class="chart" viewBox="0 0 {size[0]} {size[1]}" role="img" aria-label="{escape(title)}">']
     parts += _frame(axes, spans, x_label)
     for line in sorted(lines, key=lambda line: not line.faint):
-        parts += _line(line, axes, color=f"s{names.index(line.name) % COLORS}")
+        parts += _line(line, axes, style=_style(names.index(line.name)))
     parts.append("</svg>")
     return "".join(parts) + _legend(names, lines, axes)
 
@@ -126,14 +128,20 @@ def _frame(axes: _Axes, spans: Sequence[Span], x_label: str) -> list[str]:
     return parts
 
 
-def _line(line: Series, axes: _Axes, *, color: str) -> list[str]:
+def _style(number: int) -> str:
+    """Return the classes of the n-th line: its colour, and its dashes when colours come again."""
+    color, dashes = f"s{number % COLORS}", number // COLORS % DASHES
+    return f"{color} d{dashes}" if dashes else color
+
+
+def _line(line: Series, axes: _Axes, *, style: str) -> list[str]:
     thin = _thinned(line)
     points = " ".join(f"{axes.x(x):.1f},{axes.y(y):.1f}" for x, y in zip(thin.xs, thin.ys, strict=True))
-    style = f"line {color} faint" if line.faint else f"line {color}"
-    parts = [f'<polyline class="{style}" points="{points}"/>']
+    shown = f"line {style} faint" if line.faint else f"line {style}"
+    parts = [f'<polyline class="{shown}" points="{points}"/>']
     if not line.faint and len(thin.xs) <= 40:
         parts += [
-            f'<circle class="point {color}" cx="{axes.x(x):.1f}" cy="{axes.y(y):.1f}" r="3">'
+            f'<circle class="point {style}" cx="{axes.x(x):.1f}" cy="{axes.y(y):.1f}" r="3">'
             f"<title>{escape(line.name)}: {axes.text(y)} at {x:g}</title></circle>"
             for x, y in zip(thin.xs, thin.ys, strict=True)
         ]
@@ -143,7 +151,7 @@ def _line(line: Series, axes: _Axes, *, color: str) -> list[str]:
 def _legend(names: Sequence[str], lines: Sequence[Series], axes: _Axes) -> str:
     last = {line.name: line.ys[-1] for line in lines if not line.faint}
     items = [
-        f'<li><i class="key s{number % COLORS}"></i>{escape(name)}'
+        f'<li><i class="key {_style(number)}"></i>{escape(name)}'
         + (f" <b>{axes.text(last[name])}</b>" if name in last else "")
         + "</li>"
         for number, name in enumerate(names)

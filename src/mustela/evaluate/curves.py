@@ -10,7 +10,7 @@ from typing import Any
 
 from mustela.evaluate.charts import WIDE, Series, Span, line_chart, smoothed
 
-_ACCURACIES = ("_accuracy", "_acc_50", "_rate")
+_ACCURACIES = ("_accuracy", "_acc_50", "_rate", "_r_1", "_semantic_iou", "_meteor", "_ap")
 
 
 @dataclass(frozen=True)

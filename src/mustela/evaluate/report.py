@@ -10,10 +10,10 @@ from typing import Any
 
 from mustela.errors import ConfigError
 from mustela.evaluate.curves import read_curves
+from mustela.evaluate.evaluation_folder import EVALUATION, METRICS, PREDICTIONS
 from mustela.evaluate.gallery import Card, make_card, pick, question_score
 from mustela.evaluate.page import PAGE
 from mustela.evaluate.predictions import Prediction, read_predictions
-from mustela.evaluate.runner import EVALUATION, METRICS, PREDICTIONS
 from mustela.evaluate.sections import headline, sections
 from mustela.pages import render_page, write_page
 

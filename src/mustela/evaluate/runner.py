@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from mustela.data.processor import MustelaProcessor
 from mustela.data.record import Record
-from mustela.errors import ConfigError, RecordError
+from mustela.errors import RecordError
 from mustela.evaluate.answering import answer_window, windows_of
+from mustela.evaluate.evaluation_folder import (
+    METRICS,
+    PREDICTIONS,
+    append_batches,
+    claim,
+    collect,
+    finish,
+    write_json,
+)
 from mustela.evaluate.fingerprint import model_fingerprint, questions_fingerprint
 from mustela.evaluate.metrics import score_predictions
 from mustela.evaluate.mode import evaluation_mode
-from mustela.evaluate.predictions import Prediction, read_predictions, to_line, write_predictions
+from mustela.evaluate.predictions import read_predictions
+from mustela.evaluate.processes import process, wait
 from mustela.evaluate.questions import Question, questions_from
 from mustela.model import MustelaForConditionalGeneration
 
-PREDICTIONS = "predictions.jsonl"
-METRICS = "metrics.json"
-EVALUATION = "evaluation.json"
 Progress = Callable[[int, int], None]
 
 
@@ -156,96 +162,3 @@ def _settings(model: nn.Module, questions: Sequence[Question], *, max_new_tokens
         "questions_fingerprint": questions_fingerprint(questions),
         "max_new_tokens": max_new_tokens,
     }
-
-
-def append_batches(path: Path, batches: Iterable[list[Prediction]]) -> Iterator[list[Prediction]]:
-    """Write each batch to the end of a file of predictions, and hand it on when it is there."""
-    with path.open("ab") as file:
-        _drop_torn_line(path)
-        for batch in batches:
-            file.write("".join(to_line(prediction) + "\n" for prediction in batch).encode())
-            file.flush()
-            yield batch
-
-
-def finish(folder: Path, names: Sequence[str]) -> None:
-    """Join all predictions of a folder into one file, in the order of the questions' ids.
-
-    Raises RecordError when one is missing.
-    """
-    found = collect(folder)
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise RecordError(
-            f"{len(missing)} questions have no prediction in {folder}, the first is {missing[0]!r}."
-        )
-    write_predictions(folder / PREDICTIONS, [found[name] for name in names])
-    for part in _parts(folder):
-        part.unlink()
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON as UTF-8, finite numbers only.
-
-    The old file is replaced only when the new one is complete.
-    """
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(
-        json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
-    )
-    partial.replace(path)
-
-
-def claim(folder: Path, settings: dict[str, Any], *, about: dict[str, str], overwrite: bool) -> None:
-    """Make sure that predictions which lie in the folder already are this evaluation's own."""
-    card = folder / EVALUATION
-    files = [*_parts(folder), *folder.glob(PREDICTIONS)]
-    if files and not overwrite:
-        before = json.loads(card.read_text(encoding="utf-8")) if card.is_file() else {}
-        other = [name for name, value in settings.items() if before.get(name) != value]
-        if other:
-            found = ", ".join(
-                f"{name} {before.get(name, 'unknown')} instead of {settings[name]}" for name in other
-            )
-            raise ConfigError(
-                f"{folder} holds predictions of another evaluation ({found}). "
-                f"Choose another folder (--out), or replace them (--overwrite)."
-            )
-    elif overwrite:
-        for file in files:
-            file.unlink()
-    write_json(card, {**settings, "about": about})
-
-
-def _parts(folder: Path) -> list[Path]:
-    return sorted(folder.glob("predictions.[0-9]*.jsonl"))
-
-
-def collect(folder: Path) -> dict[str, Prediction]:
-    """Return the predictions that lie in a folder, those of unfinished processes included, by id."""
-    found: dict[str, Prediction] = {}
-    for file in [*folder.glob(PREDICTIONS), *_parts(folder)]:
-        found.update(read_predictions(file))
-    return found
-
-
-def _drop_torn_line(path: Path) -> None:
-    """Cut off what a killed run left of its last line, so that the next line starts on its own."""
-    content = path.read_bytes()
-    complete = content.rfind(b"\n") + 1
-    if complete < len(content):
-        with path.open("r+b") as file:
-            file.truncate(complete)
-
-
-def process() -> tuple[int, int]:
-    """Return this process's number and how many there are."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1
-
-
-def wait() -> None:
-    """Wait for all processes."""
-    if process()[1] > 1:
-        torch.distributed.barrier()

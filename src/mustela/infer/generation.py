@@ -10,23 +10,28 @@ from torch import Tensor
 from transformers import StoppingCriteria, StoppingCriteriaList
 
 from mustela.data.collator import collate
+from mustela.data.pictures import join_inputs
 from mustela.data.processor import MustelaProcessor
 from mustela.model import ImageFeatures, MustelaForConditionalGeneration
 
 MAX_NEW_TOKENS = 256
+GREEDY: dict[str, Any] = {
+    "do_sample": False,
+    "num_beams": 1,
+    "temperature": None,
+    "top_p": None,
+    "top_k": None,
+}
 
 
 def encode_pictures(
     model: MustelaForConditionalGeneration, samples: Sequence[Mapping[str, Tensor]]
 ) -> ImageFeatures:
     """Encode the pictures of samples (from the processor), to be used for many questions."""
-    inputs = {
-        name: torch.cat([sample[name] for sample in samples if name in sample])
-        for name in model.image_inputs
-        if any(name in sample for sample in samples)
-    }
+    names = model.image_inputs
+    inputs = join_inputs([{name: sample[name] for name in names if name in sample} for sample in samples])
     with torch.no_grad():
-        return model.encode_images(**_on_device(inputs, model))
+        return model.encode_images(**on_device(inputs, model))
 
 
 def generate_texts(
@@ -51,11 +56,7 @@ def generate_texts(
     template = processor.template
     ends = template.stop_token_ids(processor.tokenizer)
     settings: dict[str, Any] = {
-        "do_sample": False,
-        "num_beams": 1,
-        "temperature": None,
-        "top_p": None,
-        "top_k": None,
+        **GREEDY,
         "pad_token_id": processor.pad_token_id,
         "eos_token_id": list(ends) or None,
         "max_new_tokens": max_new_tokens,
@@ -67,7 +68,7 @@ def generate_texts(
     if stop:
         settings["stopping_criteria"] = StoppingCriteriaList([_AtStrings(processor, stop, prompt_length)])
     with torch.no_grad():
-        ids = model.generate(**_on_device(batch, model), **{**settings, **generation})
+        ids = model.generate(**on_device(batch, model), **{**settings, **generation})
     return [_until(processor.decode(row), stop) for row in ids[:, prompt_length:].tolist()]
 
 
@@ -91,7 +92,7 @@ def _until(text: str, stop: Sequence[str]) -> str:
     return text[: min(places, default=len(text))].strip()
 
 
-def _on_device(batch: Mapping[str, Tensor], model: MustelaForConditionalGeneration) -> dict[str, Tensor]:
+def on_device(batch: Mapping[str, Tensor], model: MustelaForConditionalGeneration) -> dict[str, Tensor]:
     """Move a batch to the model; pictures take its dtype, coordinates stay in float32."""
     moved = {name: value.to(model.device) for name, value in batch.items()}
     return {

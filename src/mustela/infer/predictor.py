@@ -15,6 +15,7 @@ from mustela.data.processor import MustelaProcessor
 from mustela.data.render import Rendered, RenderOptions
 from mustela.errors import RegionError
 from mustela.infer.generation import MAX_NEW_TOKENS, encode_pictures, generate_texts
+from mustela.infer.notebook import answer_html, picture_html
 from mustela.infer.query import Exchange, ImageInput, Query, default_options, render_query
 from mustela.model import ImageFeatures, MustelaForConditionalGeneration
 from mustela.model.loading import load_model
@@ -56,6 +57,12 @@ class Answer:
         colors = [ASKED_COLOR] * asked + [ANSWERED_COLOR] * len(self.regions)
         shapes = [*self.query.regions, *(found.region for found in self.regions)]
         return draw_regions(self.image, shapes, labels=labels, colors=colors)
+
+    def _repr_html_(self) -> str:
+        """Show question, answer and picture in a notebook."""
+        drawn = None if self.image is None else self.draw()
+        color = f"rgb{ANSWERED_COLOR}"
+        return answer_html(self.query.text, self.text, self.regions, drawn, color=color)
 
 
 class Predictor:
@@ -169,18 +176,24 @@ class Predictor:
             answers += [self._answer(*row) for row in zip(said, batch, rendered, images, strict=True)]
         return answers
 
+    def _repr_html_(self) -> str:
+        """Show the picture of `set_image` in a notebook."""
+        if self._image is None:
+            return "<p>No picture yet: choose one with <code>set_image</code>.</p>"
+        return picture_html(self._image, alt="the picture of the questions")
+
     def _render(self, query: Query, image: Image.Image | None) -> Rendered:
         size = None if image is None else image.size
-        return render_query(query, size, options=self.options, fit=self._fit(image))
+        return render_query(query, size, options=self.options, frames=self._frames(image))
 
-    def _fit(self, image: Image.Image | None) -> Transform | None:
-        """Return how a picture is fitted, where the style of coordinates says so."""
-        frames = None if image is None else self.processor.frames(self.options.coordinates, [image.size])
-        return frames[0] if frames else None
+    def _frames(self, image: Image.Image | None) -> tuple[Transform, ...] | None:
+        sizes = [] if image is None else [image.size]
+        return self.processor.frames(self.options.coordinates, sizes)
 
     def _answer(self, text: str, query: Query, rendered: Rendered, image: Image.Image | None) -> Answer:
         found: tuple[FoundRegion, ...] = ()
         if image is not None:
-            style = self.options.coordinates
-            found = read_coordinates(text, image.size, style=style, fit=self._fit(image)).regions
+            frames, style = self._frames(image), self.options.coordinates
+            fit = frames[0] if frames else None
+            found = read_coordinates(text, image.size, style=style, fit=fit).regions
         return Answer(text, found, rendered.messages[-1].plain_text.strip(), query, image)

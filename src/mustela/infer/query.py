@@ -13,7 +13,7 @@ from mustela.data.message import Message, Slot
 from mustela.data.processor import MustelaProcessor
 from mustela.data.render import Rendered, RenderedRegion, RenderOptions
 from mustela.errors import CountMismatchError, RegionError
-from mustela.regions import Region, Transform, write_coordinates
+from mustela.regions import Region, Size, Transform, write_coordinates
 
 ImageInput = str | Path | Image.Image
 _PLACEHOLDER = re.compile(r"<region(\d*)>")
@@ -49,62 +49,74 @@ def default_options(processor: MustelaProcessor) -> RenderOptions:
         add_region_feature=settings.region_token is not None,
         clamp=settings.point_clamp,
         coordinates=settings.coordinates,
+        no_coor=settings.no_coor and settings.region_token is not None,
     )
 
 
 def render_query(
     query: Query,
-    size_wh: tuple[int, int] | None,
+    size_wh: Size | None,
     *,
     options: RenderOptions,
-    fit: Transform | None = None,
+    frames: Sequence[Transform] | None = None,
 ) -> Rendered:
     """Return the messages of a question with its history; `size_wh` is its picture's, None without one.
 
-    `fit` is how the picture is fitted; coordinates `resized` need it.
+    `frames` are of `MustelaProcessor.frames`.
 
     Raises CountMismatchError when placeholders and regions don't add up, RegionError for regions without a
     picture.
     """
     rounds = [(item.question, item.regions) for item in query.history] + [(query.text, query.regions)]
+    sizes_wh = [] if size_wh is None else [size_wh]
     messages: list[Message] = []
-    regions: list[RenderedRegion] = []
-    for number, (text, shown) in enumerate(rounds):
+    shown: list[RenderedRegion] = []
+    for number, (text, regions) in enumerate(rounds):
+        asked = [RenderedRegion(regions[index]) for index in placeholder_numbers(text, len(regions))]
+        if asked and size_wh is None:
+            raise RegionError(f"{len(regions)} regions but no picture: choose one with set_image first.")
         start: tuple[str | Slot, ...] = (Slot.IMAGE, "\n") if number == 0 and size_wh is not None else ()
-        parts = list(_question_parts(text, shown, size_wh, options, regions, fit))
+        parts = question_parts(text, asked, sizes_wh, options=options, frames=frames)
         messages.append(Message("user", (*start, *parts)))
+        shown += asked
         if number < len(query.history):
             messages.append(Message("assistant", (query.history[number].answer,)))
-    return Rendered("question", tuple(messages), tuple(regions))
+    return Rendered("question", tuple(messages), tuple(shown) if options.add_region_feature else ())
 
 
-def _question_parts(
+def question_parts(
     text: str,
-    regions: Sequence[Region],
-    size_wh: tuple[int, int] | None,
+    regions: Sequence[RenderedRegion],
+    sizes_wh: Sequence[Size],
+    *,
     options: RenderOptions,
-    shown: list[RenderedRegion],
-    fit: Transform | None,
+    frames: Sequence[Transform] | None = None,
 ) -> Iterator[str | Slot]:
     """Yield the text with coordinates and slots in the place of its placeholders.
 
-    Append to `shown` per slot.
+    Args:
+        text: a question.
+        regions: one a placeholder.
+        sizes_wh: of the pictures that the regions lie in.
+        options: how regions are written.
+        frames: of `MustelaProcessor.frames`.
     """
-    numbers = placeholder_numbers(text, len(regions))
-    if regions and size_wh is None:
-        raise RegionError(f"{len(regions)} regions but no picture: choose one with set_image first.")
     position = 0
-    for match, number in zip(_PLACEHOLDER.finditer(text), numbers, strict=True):
+    for match, shown in zip(_PLACEHOLDER.finditer(text), regions, strict=True):
         yield text[position : match.start()]
         position = match.end()
-        region = regions[number]
-        if size_wh is not None and not (options.no_coor and options.add_region_feature):
-            yield write_coordinates(region, size_wh, style=options.coordinates, clamp=options.clamp, fit=fit)
+        if not (options.no_coor and options.add_region_feature):
+            yield write_coordinates(
+                shown.region,
+                sizes_wh[shown.image],
+                style=options.coordinates,
+                clamp=options.clamp,
+                fit=frames[shown.image] if frames else None,
+            )
         if options.add_region_feature:
             if not options.no_coor:
                 yield " "
             yield Slot.REGION
-            shown.append(RenderedRegion(region))
     yield text[position:]
 
 
@@ -131,3 +143,9 @@ def placeholder_numbers(text: str, regions: int) -> list[int]:
             f"they are counted from 1: {text!r}"
         )
     return [int(number) - 1 for number in written]
+
+
+def region_indices(texts: Sequence[str], regions: int) -> list[list[int]]:
+    """Return the index of the region of every placeholder of every text; see `placeholder_numbers`."""
+    numbers = iter(placeholder_numbers("\n".join(texts), regions))
+    return [[next(numbers) for _ in _PLACEHOLDER.finditer(text)] for text in texts]

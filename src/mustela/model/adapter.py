@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ from mustela.model.quantisation import Quantisation
 
 ADAPTER_FILE = "adapter.json"
 TENSORS_FILE = "adapter_model.safetensors"
+
+# What peft puts in front of names, in folders that it loads too.
+PEFT_PREFIX = "base_model.model."
 
 _FORMAT = 1
 _NEW_ROWS = "new_rows."
@@ -89,7 +92,7 @@ def read_adapter_tensors(folder: Path, adapter: Adapter) -> dict[str, Tensor]:
     """
     file = folder / TENSORS_FILE
     try:
-        tensors = load_file(file)
+        tensors = {name.removeprefix(PEFT_PREFIX): tensor for name, tensor in load_file(file).items()}
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{file} can't be read as safetensors: {error}") from error
     for name, shape in adapter.shapes.items():
@@ -149,17 +152,23 @@ def write_adapter_files(
         saved[name] = tensor.detach().to("cpu", dtype or tensor.dtype).contiguous().clone()
     folder.mkdir(parents=True, exist_ok=True)
     save_file(saved, folder / TENSORS_FILE, metadata={"format": "pt"})
+    shapes = {name: tuple(tensor.shape) for name, tensor in saved.items()}
+    write_description(replace(adapter, shapes=shapes), folder, base=adapter.origin.to_json(folder))
+    model.config.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
+
+
+def write_description(adapter: Adapter, folder: Path, *, base: Mapping[str, Any]) -> None:
+    """Write `adapter.json`; `base` is `adapter.origin` in plain values."""
     content = {
         "format": _FORMAT,
-        "base": adapter.origin.to_json(folder),
+        "base": base,
         "lora": adapter.lora.to_json(),
         "quantisation": None if adapter.quantisation is None else adapter.quantisation.to_json(),
-        "tensors": {name: list(tensor.shape) for name, tensor in saved.items()},
+        "tensors": {name: list(shape) for name, shape in adapter.shapes.items()},
     }
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     (folder / ADAPTER_FILE).write_text(text, encoding="utf-8")
-    model.config.save_pretrained(folder)
-    model.generation_config.save_pretrained(folder)
 
 
 def adapter_tensors(

@@ -5,7 +5,7 @@ Adding a base is one entry in `FAMILIES`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,6 +146,39 @@ class ImageFeatures:
             outputs["deepstack_features"] = [[layer[i] for i in index] for layer in deepstack]
         chosen = torch.tensor(index, device=self.grids.start.device, dtype=torch.long)
         return ImageFeatures(outputs, self.grids.select(chosen))
+
+    def split(self) -> list[ImageFeatures]:
+        """Return each picture alone, in memory of its own."""
+        return [self.select([index])._copied() for index in range(len(self))]
+
+    def _copied(self) -> ImageFeatures:
+        outputs = self.outputs.__class__(
+            pooler_output=[picture.clone() for picture in self.outputs.pooler_output]
+        )
+        deepstack = self.outputs.get("deepstack_features")
+        if deepstack is not None:
+            outputs["deepstack_features"] = [[picture.clone() for picture in layer] for layer in deepstack]
+        return ImageFeatures(outputs, self.grids.copied())
+
+    @classmethod
+    def join(cls, parts: Sequence[ImageFeatures]) -> ImageFeatures:
+        """Return the pictures of several as one."""
+        outputs = parts[0].outputs.__class__(
+            pooler_output=[picture for part in parts for picture in part.outputs.pooler_output]
+        )
+        deepstacks = [part.outputs.get("deepstack_features") for part in parts]
+        if deepstacks[0] is not None:
+            outputs["deepstack_features"] = [
+                [picture for layer in layers for picture in layer] for layers in zip(*deepstacks, strict=True)
+            ]
+        return cls(outputs, FeatureGrids.join([part.grids for part in parts]))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the features take, in bytes."""
+        deepstack = self.outputs.get("deepstack_features") or ()
+        pictures = [*self.outputs.pooler_output, *(picture for layer in deepstack for picture in layer)]
+        return sum(tensor.nbytes for tensor in (self.grids.table, *pictures))
 
 
 def encode_images(base: PreTrainedModel, inputs: Mapping[str, Tensor]) -> ImageFeatures:

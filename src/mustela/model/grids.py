@@ -49,6 +49,21 @@ class FeatureGrids:
         return cls(grids_NHWC.flatten(0, 2), start, size_hw)
 
     @classmethod
+    def join(cls, parts: Sequence[FeatureGrids]) -> FeatureGrids:
+        """Put the grids of several tables into one."""
+        sizes = torch.tensor([len(part.table) for part in parts], device=parts[0].start.device)
+        offsets = sizes.cumsum(0) - sizes
+        window = None
+        if any(part.window is not None for part in parts):
+            window = torch.cat([part.windows() for part in parts])
+        return cls(
+            torch.cat([part.table for part in parts]),
+            torch.cat([part.start + offset for part, offset in zip(parts, offsets, strict=True)]),
+            torch.cat([part.size_hw for part in parts]),
+            window,
+        )
+
+    @classmethod
     def empty(cls, channels: int, like: Tensor) -> FeatureGrids:
         """Return the grids of a batch without images, on the device and in the dtype of `like`."""
         none = torch.zeros(0, dtype=torch.long, device=like.device)
@@ -62,6 +77,28 @@ class FeatureGrids:
         """Return the grids of the images at `index (M,)`, in that order, with repeats."""
         window = None if self.window is None else self.window[index]
         return FeatureGrids(self.table, self.start[index], self.size_hw[index], window)
+
+    def cell_size(self, image_R: Tensor) -> Tensor:
+        """Return width and height of each image's cells, in 0..1 of the encoded picture: `(R, 2)`."""
+        size_R2 = 1.0 / self.size_hw[image_R].flip(-1).float()
+        if self.window is None:
+            return size_R2
+        low_R2, high_R2 = self.window[image_R].float().split(2, dim=-1)
+        return size_R2 * (high_R2 - low_R2)
+
+    def copied(self) -> FeatureGrids:
+        """Return the same grids in a table that holds nothing else."""
+        cells = self.size_hw.prod(-1).tolist()
+        rows = [self.table[start : start + count] for start, count in zip(self.start, cells, strict=True)]
+        sizes = self.size_hw.prod(-1)
+        window = None if self.window is None else self.window.clone()
+        return FeatureGrids(torch.cat(rows), sizes.cumsum(0) - sizes, self.size_hw.clone(), window)
+
+    def windows(self) -> Tensor:
+        """Return `window`, written out where it is None: `(N, 4)`."""
+        if self.window is not None:
+            return self.window
+        return torch.tensor([[0.0, 0.0, 1.0, 1.0]], device=self.table.device).expand(len(self.start), 4)
 
     def places(self, points_RP2: Tensor, image_R: Tensor) -> Tensor:
         """Carry points `(R, P, 2)` in 0..1 of the encoded picture to 0..1 of what the grid covers."""

@@ -17,6 +17,7 @@ from transformers.utils.generic import ModelOutput
 
 from mustela.constants import IGNORE_INDEX
 from mustela.errors import CountMismatchError
+from mustela.model.alignment import align_weights
 from mustela.model.configuration import MustelaConfig
 from mustela.model.families import ImageFeatures, check_image_tokens, encode_images, family_of
 from mustela.model.grids import FeatureGrids
@@ -26,6 +27,7 @@ from mustela.model.parts import part_of
 from mustela.model.region_encoders import RegionEncoder, build_region_encoder
 from mustela.model.region_encoders.mask import ZeroConvolution
 from mustela.model.region_tower import join_grids, make_region_join, make_region_tower, region_channels
+from mustela.model.visibility import visibility
 
 if TYPE_CHECKING:
     from mustela.model.adapter import Adapter
@@ -113,6 +115,7 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             kwargs.pop("config", None)
             return load_adapter(pretrained_model_name_or_path, **kwargs)
         model: Any = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        align_weights(model)
         return model
 
     def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
@@ -268,7 +271,7 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def forward(
         self,
         input_ids: Tensor,
-        attention_mask: Tensor | None = None,
+        attention_mask: Tensor | dict[str, Tensor] | None = None,
         labels: Tensor | None = None,
         label_weights: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
@@ -284,14 +287,21 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             num_items_in_batch: supervised tokens to divide the loss by; the Trainer gives those of the whole
                 accumulated batch.
             inputs: `region_points (R, P, 2)` and `region_image (R,)`; the base's image tensors, or
-                `image_features` from `encode_images`; anything else that the base takes.
+                `image_features` from `encode_images`; `segments` and `position_ids` `(B, T)` of rows that
+                hold several conversations; anything else that the base takes.
 
         Raises:
             CountMismatchError: numbers of region tokens, regions or images disagree.
         """
+        segments = inputs.pop("segments", None)
+        if segments is not None:
+            attention_mask = visibility(self.base, attention_mask, segments, inputs.get("position_ids"))
+        # Before the regions, as pictures are: some engines join gradients in the order in which they come.
+        has_pictures = inputs.get("pixel_values") is not None or inputs.get("image_features") is not None
+        blank = None if has_pictures or not self._waits_for_pictures() else self.blank_picture()
         rows, region_features, inputs = self._prepare(input_ids, inputs)
-        if inputs.get("mm_encoder_outputs") is None and self._waits_for_pictures():
-            region_features = region_features + self.blank_picture()
+        if blank is not None:
+            region_features = region_features + blank
         with region_embeddings(self.get_input_embeddings(), rows, region_features):
             if labels is None:
                 outputs = self.base(input_ids=input_ids, attention_mask=attention_mask, **inputs)

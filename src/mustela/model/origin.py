@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from torch import Tensor
+
 from mustela.errors import CheckpointError
 from mustela.model.modeling import MustelaForConditionalGeneration
 
@@ -77,10 +79,15 @@ def origin_of(
     """
     weight: Any = model.get_input_embeddings().weight
     rows = int(weight.shape[0]) if rows is None else rows
-    step = max(1, rows // _PROBED)
-    values = weight.detach()[:rows:step, 0][:_PROBED].float().tolist()
     tower = None if vision_tower is None else str(vision_tower)
-    return Origin(kind, str(name), tower, rows, tuple(round(value, 6) for value in values))
+    return Origin(kind, str(name), tower, rows, probe(weight, rows))
+
+
+def probe(embedding: Tensor, rows: int) -> tuple[float, ...]:
+    """Return a few values of an input embedding `(V, D)`, of its first `rows` rows."""
+    step = max(1, rows // _PROBED)
+    values = embedding.detach()[:rows:step, 0][:_PROBED].float().tolist()
+    return tuple(round(value, 6) for value in values)
 
 
 def check_origin(expected: Origin, found: Origin, *, who: str) -> None:
@@ -119,6 +126,6 @@ def _described(name: str, folder: Path) -> dict[str, str]:
 def _located(content: Mapping[str, str], folder: Path) -> str:
     if not Path(content["name"]).is_dir() and "from_here" in content:
         moved_along = folder.resolve() / content["from_here"]
-        if moved_along.is_dir():
+        if (moved_along / "config.json").is_file():
             return str(moved_along.resolve())
     return content["name"]

@@ -2,12 +2,13 @@
 
 from mustela.regions.boxes import box_area, box_iou
 from mustela.regions.draw import draw_regions
-from mustela.regions.finder import Found, FoundRegion, Rejected, find_regions
+from mustela.regions.finder import find_regions
+from mustela.regions.found import Found, FoundRegion, Rejected
 from mustela.regions.image import FirstFrameWarning, image_size, load_image
 from mustela.regions.mask import Mask
 from mustela.regions.reading import Scale
 from mustela.regions.sampling import sample_points, sample_window
-from mustela.regions.serial import region_from_json, region_to_json
+from mustela.regions.serial import found_to_json, region_from_json, region_to_json
 from mustela.regions.styles import (
     COORDINATE_STYLES,
     CoordinateStyle,
@@ -51,6 +52,7 @@ __all__ = [
     "find_regions",
     "format_box",
     "format_point",
+    "found_to_json",
     "image_size",
     "load_image",
     "quantise",

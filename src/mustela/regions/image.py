@@ -66,19 +66,20 @@ def load_image(
     background: tuple[int, int, int] = WHITE,
     max_pixels: int = MAX_PIXELS,
     name: str | None = None,
+    quiet: bool = False,
 ) -> Image.Image:
     """Return an image as a new Pillow image of mode RGB, fully decoded.
 
     `source` is a path, the bytes of a file, or a Pillow image (which is not changed). The EXIF orientation is
     applied unless `exif` is False. Transparent pixels show `background`; 16-bit, float, palette, CMYK and all
     other modes are converted to the colours they mean. Of an animation the first frame is used, with a
-    `FirstFrameWarning`. A file that is missing, empty, damaged, no image, or has more than `max_pixels`
+    `FirstFrameWarning` unless `quiet`. A file that is missing, empty, damaged, no image, or has more than `max_pixels`
     pixels is an `ImageError` with its path (or `name`) and the reason.
     """
     label = _label(source, name)
     with _opened(source, label, max_pixels) as image:
         try:
-            if not isinstance(source, Image.Image):
+            if not quiet and not isinstance(source, Image.Image):
                 _warn_of_frames(image, label)
             image.load()
             upright = _upright(image) if exif else image
@@ -99,6 +100,29 @@ def image_size(source: ImageSource, *, exif: bool = True, max_pixels: int = MAX_
         if exif and _orientation_in_header(image) in (5, 6, 7, 8):
             return height, width
         return width, height
+
+
+def load_with_alpha(
+    source: ImageSource, *, exif: bool = True, max_pixels: int = MAX_PIXELS, name: str | None = None
+) -> tuple[Image.Image, npt.NDArray[np.bool_] | None]:
+    """Return an image's colours, also those under transparent pixels, and where it is at least half opaque.
+
+    The second is `(H, W)` bool, and None for an image without transparent pixels. Arguments and errors are
+    those of `load_image`; of an animation the first frame is used.
+    """
+    label = _label(source, name)
+    with _opened(source, label, max_pixels) as image:
+        try:
+            image.load()
+            upright = _upright(image) if exif else image
+            if not upright.has_transparency_data:
+                return to_rgb(upright, background=WHITE), None
+            straight = upright.convert("LA") if upright.mode == "La" else upright
+            picture = straight.convert("RGBA")
+            inside: npt.NDArray[np.bool_] = np.asarray(picture.getchannel("A")) > 127
+            return picture.convert("RGB"), None if inside.all() else inside
+        except _DECODE_ERRORS as error:
+            raise ImageError(f"{label}: damaged image ({_reason(error)}).") from error
 
 
 def read_mask(source: ImageSource, *, exif: bool = True) -> npt.NDArray[np.bool_]:

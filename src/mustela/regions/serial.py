@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mustela.errors import RegionError
+from mustela.regions.found import FoundRegion
 from mustela.regions.mask import Mask
 from mustela.regions.types import SCRIBBLE_WIDTH, Box, Point, Polygon, Region, Scribble
 
@@ -43,6 +44,20 @@ def region_to_json(region: Region) -> dict[str, object]:
             }
         case Mask():
             return {"type": "mask", **region.to_rle()}
+
+
+def found_to_json(found: FoundRegion) -> dict[str, object]:
+    """Return the JSON form of a region of an answer.
+
+    `{"box_xyxy": [x1, y1, x2, y2]}` or `{"point_xy": [x, y]}`, in pixels, with `span`, `phrase`, `repaired`.
+    """
+    region = found.region
+    place: dict[str, object] = (
+        {"point_xy": [region.x, region.y]}
+        if isinstance(region, Point)
+        else {"box_xyxy": list(region.bounds_xyxy())}
+    )
+    return {**place, "span": list(found.span), "phrase": found.phrase, "repaired": found.repaired}
 
 
 def region_from_json(value: object, *, ignore: Sequence[str] = ()) -> Region:

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Final, Literal, TypeAlias, get_args
 
 from mustela.errors import RegionError
-from mustela.regions.finder import Found, FoundRegion, find_regions
+from mustela.regions.finder import find_regions
+from mustela.regions.found import Found, FoundRegion
 from mustela.regions.location_tokens import write_location_tokens
 from mustela.regions.reading import Scale
 from mustela.regions.text import Clamp, format_box, format_point

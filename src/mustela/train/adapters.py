@@ -98,6 +98,11 @@ def put_in_adapters(
         raise ConfigError(
             f"lora_target_modules: the {whole[0]} trains whole. Freeze it to give it adapters instead."
         )
+    if rows and training.shares_out and model.all_tied_weights_keys:
+        raise ConfigError(
+            "fsdp can't share out an embedding that is the head, too, while rows of it learn beside adapters "
+            "(mm_use_im_start_end). Leave out --fsdp, or take --deepspeed with ZeRO-2."
+        )
     settings = replace(settings, targets=targets, rows=tuple(rows))
     if training.lora_init != "default" and first_values is not None and first_values.is_file():
         attach_lora(model, settings)

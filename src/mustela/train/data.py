@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ from mustela.train.records import Files, open_files
 
 _TEXTS_FOR_A_TOKENIZER = 50_000
 _PLACEHOLDER = re.compile(LOCATION_PATTERN)
+# Samples that the loss is measured on; there may be none.
+HeldOut = Subset[Any] | tuple[()]
 
 
 @dataclass(frozen=True)
@@ -77,15 +80,19 @@ class StageData:
             seed=training.seed if training.data_seed is None else training.data_seed,
             max_length=training.model_max_length,
             digit_weights=_digit_weights(data),
+            separate_rounds=data.separate_rounds,
             augmentation=augmentation if augmentation.changes else None,
             on_bad_image=data.on_bad_image,
             checks=check_options(data),
         )
 
-    def held_out(self, processor: MustelaProcessor, training: TrainingArguments) -> Subset[Any] | None:
-        """Make the samples that the loss is measured on: some of the held-out records, evenly spread."""
+    def held_out(self, processor: MustelaProcessor, training: TrainingArguments) -> HeldOut:
+        """Make the samples that the loss is measured on: some of the held-out records, evenly spread.
+
+        There are none without held-out records, as where only benchmarks are asked.
+        """
         if self.held_out_files is None:
-            return None
+            return ()
         source = self.held_out_files.source
         dataset = RecordDataset(
             source,
@@ -140,26 +147,60 @@ def load_data(stage: StageArguments) -> StageData:
 
 
 def held_out_records(data: DataArguments) -> list[Record]:
-    """Read the held-out records; an empty list without `eval_data_path`."""
+    """Read the held-out records; an empty list without `eval_data_path`.
+
+    Their pictures lie below `held_out_folder`: where there are several folders, paths begin at their parent.
+    """
     files = _open_held_out(data)
-    return [] if files is None else list(_records(files.source))
+    if files is None:
+        return []
+    root = held_out_folder(data)
+    return [_moved_below(root, record, folder) for record, folder in _located(files.source)]
 
 
 def held_out_folder(data: DataArguments) -> Path | None:
-    """Return the image folder of the held-out records: by default, that of training or that of their file."""
-    folders = data.eval_image_folder or data.image_folder[:1]
-    if folders:
-        return Path(folders[0])
-    return Path(data.eval_data_path[0]).parent if data.eval_data_path else None
+    """Return the folder that all pictures of the held-out records lie below; None without such records."""
+    folders = dict.fromkeys(held_out_folders(data))
+    if len(folders) < 2:
+        return next((Path(folder) for folder in folders), None)
+    return Path(os.path.commonpath([Path(folder).absolute() for folder in folders]))
+
+
+def held_out_folders(data: DataArguments) -> list[str]:
+    """Return the image folder of each held-out file: its own, that of the training files, or the file's.
+
+    Raises ConfigError when there are neither as many folders as files nor one.
+    """
+    files = data.eval_data_path
+    folders = data.eval_image_folder or list(dict.fromkeys(data.image_folder))
+    if not folders:
+        return [str(Path(file).parent) for file in files]
+    if len(folders) == 1:
+        return folders * len(files)
+    if len(folders) != len(files):
+        which = "--eval_image_folder has" if data.eval_image_folder else "the training files have"
+        raise ConfigError(
+            f"{which} {len(folders)} image folders and --eval_data_path {len(files)} files: give "
+            "--eval_image_folder one folder for each file, or one for all."
+        )
+    return folders
+
+
+def _moved_below(root: Path | None, record: Record, folder: Path | None) -> Record:
+    """Return a record whose image paths begin at `root` and not at its own folder below it."""
+    if root is None or folder is None or folder == root:
+        return record
+    way = folder.absolute().relative_to(root.absolute())
+    images = tuple(replace(image, path=(way / image.path).as_posix()) for image in record.images)
+    return replace(record, images=images)
 
 
 def _open_held_out(data: DataArguments) -> Files | None:
     if not data.eval_data_path:
         return None
-    folder = held_out_folder(data)
     return open_files(
         data.eval_data_path,
-        [] if folder is None else [str(folder)],
+        held_out_folders(data),
         multiples=[],
         options=check_options(data),
         on_bad_record=data.on_bad_record,
@@ -203,7 +244,7 @@ def tokenizer_texts(data: Sequence[StageData]) -> Iterator[str]:
         if key in seen:
             continue
         seen.add(key)
-        for record in _records(stage.files.source):
+        for record, _ in _located(stage.files.source):
             if left <= 0:
                 return
             left -= 1
@@ -211,9 +252,10 @@ def tokenizer_texts(data: Sequence[StageData]) -> Iterator[str]:
                 yield _PLACEHOLDER.sub("[0, 1, 2, 3]", turn.text)
 
 
-def _records(source: RecordSource) -> Iterator[Record]:
+def _located(source: RecordSource) -> Iterator[tuple[Record, Path | None]]:
+    """Yield every record with its image folder."""
     for index in range(len(source)):
-        yield source[index][0]
+        yield source[index]
 
 
 def _digit_weights(data: DataArguments) -> DigitWeights | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import distribute_tensor
 
 from mustela.config import ModelArguments
 from mustela.errors import ConfigError
@@ -113,6 +115,22 @@ def freeze_unread(model: MustelaForConditionalGeneration, *, parts: Parts) -> No
     model.zero_grad(set_to_none=True)
 
 
+@dataclass(frozen=True)
+class Learning:
+    """What learns, and how.
+
+    Args:
+        parts: names of the parameters of each part.
+        undecayed: names of parameters that must not decay: embeddings of which only the rows of new tokens
+            learn, and lengths of columns.
+        new_rows: by name of an embedding, its rows that learn alone.
+    """
+
+    parts: Parts
+    undecayed: tuple[str, ...] = ()
+    new_rows: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+
 def learn_new_rows(embedding: nn.Embedding, rows: Sequence[int]) -> None:
     """Let only some rows of an embedding learn: those of tokens that were added to a frozen model.
 
@@ -120,13 +138,30 @@ def learn_new_rows(embedding: nn.Embedding, rows: Sequence[int]) -> None:
     """
     weight = embedding.weight
     weight.requires_grad_(True)
-    mask = torch.zeros(weight.shape[0], 1)
-    mask[list(rows)] = 1.0
+    mask = _rows_mask(weight, rows)
 
     def keep_rows(gradient: Tensor) -> Tensor:
         return gradient * mask.to(gradient)
 
     weight.register_hook(keep_rows)
+
+
+def keep_new_rows(weight: nn.Parameter, rows: Sequence[int]) -> None:
+    """Zero the gradient of the other rows of an embedding that FSDP2 shards; all processes call it."""
+    sharded: Any = weight
+    mask = distribute_tensor(_rows_mask(weight, rows), sharded.device_mesh, sharded.placements)
+
+    def keep_rows(parameter: Tensor) -> None:
+        if parameter.grad is not None:
+            parameter.grad.mul_(mask)
+
+    weight.register_post_accumulate_grad_hook(keep_rows)
+
+
+def _rows_mask(weight: Tensor, rows: Sequence[int]) -> Tensor:
+    mask = torch.zeros(weight.shape[0], 1, device=weight.device)
+    mask[list(rows)] = 1.0
+    return mask
 
 
 @dataclass(frozen=True)

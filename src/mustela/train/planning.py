@@ -143,7 +143,7 @@ def _describe(
     batch = collate(chosen, pad_token_id=processor.pad_token_id)
     batch.pop("record", None)
     with rehearsal:
-        parts, _ = set_up_learning(model, processor, stage)
+        learning = set_up_learning(model, processor, stage)
         faked = {
             name: rehearsal.adopt(tensor) if tensor.is_floating_point() else tensor
             for name, tensor in batch.items()
@@ -157,7 +157,7 @@ def _describe(
         stage.name,
         plan=schedule(count, training, processes=processes),
         lengths=Lengths.of(lengths, supervised),
-        sizes=part_sizes(model, parts=parts),
+        sizes=part_sizes(model, parts=learning.parts),
         memory=memory,
         model_max_length=training.model_max_length,
     )

@@ -20,6 +20,7 @@ from mustela.model.origin import looks_local
 from mustela.model.packaged import resolve_model_path
 from mustela.model.tensor_file import read_tensors
 from mustela.train.adapters import check_continues, saved_settings
+from mustela.train.data import held_out_folders
 from mustela.train.freezing import plan_freezing
 from mustela.train.stand_in import StandIn
 
@@ -99,7 +100,7 @@ def check_data_paths(data: DataArguments) -> None:
     _same_number(data.data_multiple, data.data_path, "data_multiple", "data_path")
     for files, folders, name in (
         (data.data_path, data.image_folder, ""),
-        (data.eval_data_path, data.eval_image_folder or data.image_folder[:1], "eval_"),
+        (data.eval_data_path, data.eval_image_folder, "eval_"),
     ):
         for file in files:
             if not Path(file).is_file():
@@ -111,10 +112,9 @@ def check_data_paths(data: DataArguments) -> None:
                 raise RecordError(
                     f"--{name}image_folder {folder}: there is no such folder. (In {Path.cwd()}.)"
                 )
-        if name and len(folders) > 1:
-            raise ConfigError("--eval_image_folder: the held-out files share one folder; give one.")
-        if len(folders) > 1:
-            _same_number(folders, files, f"{name}image_folder", f"{name}data_path")
+    if len(data.image_folder) > 1:
+        _same_number(data.image_folder, data.data_path, "image_folder", "data_path")
+    held_out_folders(data)
 
 
 def _same_number(some: Sequence[object], files: Sequence[object], name: str, files_name: str) -> None:
@@ -138,10 +138,22 @@ def check_tiles(data: DataArguments) -> None:
 def check_training(training: TrainingArguments, *, data: DataArguments) -> None:
     """Make sure that the training asked for exists and its packages are installed."""
     check_tiles(data)
-    if training.eval_strategy != "no" and not data.eval_data_path:
-        raise ConfigError("--eval_strategy needs held-out records: give --eval_data_path FILE.")
+    if training.eval_strategy != "no" and not data.eval_data_path and not data.eval_benchmarks:
+        raise ConfigError(
+            "--eval_strategy needs something to ask: give --eval_data_path FILE of held-out records, or "
+            "--eval_benchmarks."
+        )
     if training.remove_unused_columns:
         raise ConfigError("remove_unused_columns would drop the regions from the batches. Leave it False.")
+    if training.muon and (training.shares_out or training.deepspeed):
+        raise ConfigError(
+            "muon works on whole matrices, which fsdp and deepspeed take apart. Leave one of them out."
+        )
+    if training.max_nonfinite_losses and training.deepspeed:
+        raise ConfigError(
+            "max_nonfinite_losses: deepspeed has changed the weights when a loss is looked at. Leave one of "
+            "them out; without it the first such loss stops the run."
+        )
     for service in training.report_to or ():
         if service in _EXTRAS:
             require(service, extra=_EXTRAS[service])
@@ -161,7 +173,7 @@ def check_attention(model: ModelArguments) -> None:
         return
     try:
         importlib.import_module(package)
-    except ImportError as error:
+    except (ImportError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise MissingExtraError(
             f"--attn_implementation {wanted} needs the package {package}, which can't be imported. It is "

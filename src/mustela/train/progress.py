@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from transformers import TrainerCallback
 
-from mustela.train.folder import append_json
+from mustela.train.files import append_json
 
 _SECONDS_BETWEEN_LINES = 30.0
 

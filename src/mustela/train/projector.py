@@ -6,6 +6,7 @@ the embeddings of tokens that were added to a frozen language model.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,11 +19,15 @@ from mustela.errors import CheckpointError
 from mustela.model.tensor_file import read_tensors
 from mustela.train.freezing import PROJECTOR, REGION_ENCODER, Parts
 
+logger = logging.getLogger(__name__)
+
 FILE_NAME = "mm_projector.safetensors"
 
 _ROWS = "token_rows."
 # What stands in front of `weight` and `bias`, in files of LLaVA and Ferret, of transformers, and in ours.
 _OURS = re.compile(r"^(?:.*\.)?(?:mm_projector|multi_modal_projector)\.")
+# Where LLaVA and Ferret train rows of new tokens, their files hold the whole embedding; those rows are last.
+_EMBEDDING = re.compile(r"^(?:.*\.)?embed_tokens\.weight$")
 _REGIONS = re.compile(r"^(?:.*\.)?region_encoder\.")
 # LLaVA's two-layer projector is a Sequential (linear, GELU, linear).
 _SEQUENTIAL = {"0": "linear_1", "2": "linear_2"}
@@ -39,7 +44,8 @@ def load_projector(
     """Put the projector of a file into a model, the region encoder, or both, as the file has them.
 
     Prefixes of other programs are stripped; tensors of other parts in the file are ignored. Embeddings of
-    tokens in the file are copied into `embedding` where `token_ids` has the token.
+    tokens in the file are copied into `embedding` where `token_ids` has the token; of a whole embedding, as
+    LLaVA and Ferret write it with `mm_use_im_start_end`, the last rows are those of `token_ids`, in order.
 
     Returns:
         The names of the parameters that were set.
@@ -65,33 +71,58 @@ def load_projector(
     with torch.no_grad():
         for short, full in wanted.items():
             by_name[full].copy_(found[short])
+        rows = _token_rows(tensors, token_ids or {}, path=path)
         if embedding is not None:
-            for token, row in (token_ids or {}).items():
-                if f"{_ROWS}{token}" in tensors:
-                    embedding.weight[row].copy_(tensors[f"{_ROWS}{token}"])
+            for token, row in rows.items():
+                if row.shape != embedding.weight.shape[1:]:
+                    raise CheckpointError(
+                        f"{path}: the embedding of {token} has {row.shape[-1]} numbers, the model's "
+                        f"{embedding.weight.shape[1]}. The file was made for another language model."
+                    )
+                embedding.weight[(token_ids or {})[token]].copy_(row)
     return tuple(wanted.values())
 
 
+def _token_rows(
+    tensors: Mapping[str, Tensor], token_ids: Mapping[str, int], *, path: Path
+) -> dict[str, Tensor]:
+    """Find embeddings of tokens in a file: a tensor a token, or the last rows of a whole embedding."""
+    found = {token: tensors[f"{_ROWS}{token}"] for token in token_ids if f"{_ROWS}{token}" in tensors}
+    whole = next((tensor for name, tensor in tensors.items() if _EMBEDDING.match(name)), None)
+    if whole is None:
+        return found
+    if not token_ids:
+        logger.warning(
+            "%s holds embeddings of new tokens too, which are left out: they belong to mm_use_im_start_end.",
+            path,
+        )
+        return found
+    if whole.ndim != 2 or whole.shape[0] < len(token_ids):
+        raise CheckpointError(
+            f"{path}: its embedding is {list(whole.shape)}, which lacks rows for {', '.join(token_ids)}."
+        )
+    return dict(zip(token_ids, whole[-len(token_ids) :], strict=True)) | found
+
+
 def save_projector(
-    model: nn.Module,
+    weights: Mapping[str, Tensor],
     path: Path,
     *,
     parts: Parts,
     rows: Mapping[str, Tensor] | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Write projector and region encoder as `mm_projector.*` and `region_encoder.*`.
+    """Write projector and region encoder of a model's weights as `mm_projector.*` and `region_encoder.*`.
 
     Embeddings of added tokens, `rows` by token, become `token_rows.*`.
 
     Raises:
         CheckpointError: a tensor is empty, as when it is sharded over processes and was not gathered.
     """
-    by_name = dict(model.named_parameters())
     tensors = {}
     for part, prefix in ((PROJECTOR, "mm_projector"), (REGION_ENCODER, REGION_ENCODER)):
         for short, full in _short_names(parts, part).items():
-            tensor = by_name[full].detach().cpu()
+            tensor = weights[full].detach().cpu()
             if tensor.numel() == 0:
                 raise CheckpointError(
                     f"{full} is empty here: it is sharded over processes and was not gathered before saving."

@@ -16,19 +16,18 @@ from mustela.config import DataArguments, ModelArguments
 from mustela.config.training import StageArguments, TrainingArguments
 from mustela.model.adapter import is_adapter, read_adapter
 from mustela.train.build import Built, build, classic_of, go_on
-from mustela.train.data import StageData, load_data, tokenizer_texts
-from mustela.train.environment import environment
-from mustela.train.folder import (
-    RunFolder,
+from mustela.train.checkpoint import (
+    check_processes,
     check_resumable,
-    check_run,
     is_complete,
     newest_checkpoint,
-    open_run,
     remove_incomplete,
-    trim_log,
-    write_json,
 )
+from mustela.train.data import StageData, load_data, tokenizer_texts
+from mustela.train.disk import clear_write_errors
+from mustela.train.environment import environment
+from mustela.train.files import write_json
+from mustela.train.folder import RunFolder, check_run, open_run, trim_log
 from mustela.train.planning import plan_stages
 from mustela.train.preflight import check_stages
 from mustela.train.settings import run_config
@@ -119,9 +118,27 @@ def run_stages(
     if folder.is_finished and not overwrite:
         console.print(f"{folder.root} is finished: its model is in {folder.final}.", highlight=False)
         return RunResult(folder, finished=True, trained=False)
+    with clear_write_errors(folder.root):
+        return _run(
+            stages, folder, config, from_scratch=from_scratch, make_examiner=make_examiner, console=console
+        )
+
+
+def _run(
+    stages: Sequence[StageArguments],
+    folder: RunFolder,
+    config: Mapping[str, Any],
+    *,
+    from_scratch: Mapping[str, Any] | None,
+    make_examiner: MakeExaminer | None,
+    console: Console,
+) -> RunResult:
+    """Train what is left of a run that was checked."""
+    first = stages[0].training
+    is_main = first.process_index == 0
     data = [load_data(stage) for stage in stages]
     if is_main:
-        open_run(folder, config, overwrite=overwrite)
+        open_run(folder, config, overwrite=first.overwrite_output_dir)
     _wait(first)
     if is_main:
         _describe_start(folder, stages, data, console=console)
@@ -196,12 +213,16 @@ def _build_first(
 def _checkpoint(run: StageRun, *, is_main: bool, console: Console) -> Path | None:
     """Choose the checkpoint to go on from, after deleting what a kill left half written."""
     named = run.stage.training.resume_from_checkpoint
+    processes = run.stage.training.world_size
     if named is not None and run.number == 1:
         check_resumable(Path(named))
+        check_processes(Path(named), processes)
         return Path(named)
     newest = newest_checkpoint(
         run.path, tell=lambda message: console.print(message, markup=False, highlight=False, soft_wrap=True)
     )
+    if newest is not None:
+        check_processes(newest, processes)
     _wait(run.stage.training)
     if is_main and run.path.is_dir():
         remove_incomplete(run.path)

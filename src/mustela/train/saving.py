@@ -15,8 +15,8 @@ from mustela.config.training import TrainingArguments
 from mustela.data.processor import MustelaProcessor
 from mustela.errors import CheckpointError
 from mustela.train.adapters import save_adapter
-from mustela.train.folder import mark_complete
-from mustela.train.freezing import VISION_TOWER, Parts
+from mustela.train.checkpoint import mark_complete, put_in_place
+from mustela.train.freezing import VISION_TOWER, Learning, Parts
 from mustela.train.projector import FILE_NAME, save_projector
 from mustela.train.trainer import MustelaTrainer
 
@@ -32,41 +32,48 @@ def final_dtype(training: TrainingArguments) -> torch.dtype:
     return torch.float16 if training.fp16 else torch.float32
 
 
+def gathered(trainer: MustelaTrainer) -> Mapping[str, Tensor]:
+    """Return all weights whole on the CPU, in the main process at least; all processes call it."""
+    accelerator = trainer.accelerator
+    tensors: dict[str, Tensor] = dict(accelerator.get_state_dict(trainer.model_wrapped) or {})
+    model: Any = accelerator.unwrap_model(trainer.model)
+    # Gathering makes two of a tensor that two names share.
+    tied = model.all_tied_weights_keys.items()
+    shared = {name: tensors[source] for name, source in tied if source in tensors}
+    return {**tensors, **shared}
+
+
 def save_model(
     trainer: MustelaTrainer,
     processor: MustelaProcessor,
     folder: Path,
     *,
+    weights: Mapping[str, Tensor],
     dtype: torch.dtype,
     first_values: Path,
 ) -> None:
     """Write model, or adapter, and processor in one step: the folder is there and complete, or not there.
 
-    All processes call it, the main one writes.
+    All processes call it, the main one writes the gathered `weights`.
 
     Raises:
         CheckpointError: a tensor is empty, as when it is sharded over processes and was not gathered.
     """
-    accelerator = trainer.accelerator
-    tensors: Mapping[str, Tensor] = accelerator.get_state_dict(trainer.model_wrapped)
     if trainer.args.should_save:
-        model: Any = accelerator.unwrap_model(trainer.model)
+        model: Any = trainer.accelerator.unwrap_model(trainer.model)
         part = folder.with_name(f"{folder.name}.part")
         shutil.rmtree(part, ignore_errors=True)
         if model.adapter is None:
-            _check_gathered(tensors)
-            # Gathering makes two of a tensor that two names share.
-            shared = {name: tensors[source] for name, source in model.all_tied_weights_keys.items()}
-            model.save_pretrained(part, state_dict=cast({**tensors, **shared}, dtype))
+            _check_gathered(weights)
+            model.save_pretrained(part, state_dict=cast(weights, dtype))
         else:
-            save_adapter(model, part, dtype=dtype, state_dict=tensors, first_values=first_values)
+            save_adapter(model, part, dtype=dtype, state_dict=weights, first_values=first_values)
         _note_dtype(model, part, dtype)
         processor.save_pretrained(part)
         name = str(dtype).removeprefix("torch.")
         mark_complete(part, {"step": trainer.state.global_step, "dtype": name})
-        shutil.rmtree(folder, ignore_errors=True)
-        part.rename(folder)
-    accelerator.wait_for_everyone()
+        put_in_place(part, folder)
+    trainer.accelerator.wait_for_everyone()
 
 
 def _check_gathered(tensors: Mapping[str, Tensor]) -> None:
@@ -83,8 +90,8 @@ def save_parts(
     processor: MustelaProcessor,
     root: Path,
     *,
-    parts: Parts,
-    rows: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor],
+    learning: Learning,
     projector: bool,
     vision_tower: bool,
 ) -> None:
@@ -98,11 +105,17 @@ def save_parts(
     model: Any = trainer.accelerator.unwrap_model(trainer.model)
     dtype = final_dtype(trainer.args)
     if projector:
-        save_projector(model, root / FILE_NAME, parts=parts, rows=rows, dtype=dtype)
+        by_token: dict[str, Tensor] = {}
+        for name, rows in learning.new_rows.items():
+            tokens = processor.tokenizer.convert_ids_to_tokens(rows)
+            by_token = dict(zip(tokens, weights[name][rows], strict=True))
+        save_projector(weights, root / FILE_NAME, parts=learning.parts, rows=by_token, dtype=dtype)
     if vision_tower:
-        module = _vision_module(model, parts)
+        name, module = _vision_module(model, learning.parts)
         folder = root / VISION_TOWER
-        module.save_pretrained(folder, state_dict=cast(module.state_dict(), dtype))
+        start = f"{name}."
+        own = {key.removeprefix(start): weights[key] for key in weights if key.startswith(start)}
+        module.save_pretrained(folder, state_dict=cast(own, dtype))
         processor.image_processor.save_pretrained(folder)
 
 
@@ -127,11 +140,11 @@ def _note_dtype(model: Any, folder: Path, dtype: torch.dtype) -> None:
     model.config.dtype = before
 
 
-def _vision_module(model: Any, parts: Parts) -> PreTrainedModel:
-    """Find the outermost module that holds exactly the vision tower's parameters."""
+def _vision_module(model: Any, parts: Parts) -> tuple[str, PreTrainedModel]:
+    """Find the outermost module that holds exactly the vision tower's parameters, and its name."""
     names = set(parts.get(VISION_TOWER, ()))
     for name, module in model.named_modules():
         own = {f"{name}.{inner}" for inner, _ in module.named_parameters()}
         if own and own == names and isinstance(module, PreTrainedModel):
-            return module
+            return name, module
     raise CheckpointError("save_vision_tower: the model has no vision tower of its own. Leave it out.")

@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from torch import Tensor, nn
+from torch import nn
 from transformers import TrainerCallback
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from mustela.config.training import StageArguments, TrainingArguments
 from mustela.constants import IM_END_TOKEN, IM_START_TOKEN
@@ -23,9 +24,11 @@ from mustela.model import MustelaForConditionalGeneration
 from mustela.model.parts import parts as parts_of
 from mustela.train.adapters import FIRST_VALUES, make_learn, put_in_adapters
 from mustela.train.build import Built
+from mustela.train.checkpoint import checkpoints
 from mustela.train.data import StageData
-from mustela.train.folder import RunFolder, checkpoints
+from mustela.train.folder import RunFolder
 from mustela.train.freezing import (
+    Learning,
     Parts,
     apply_freezing,
     freeze_unread,
@@ -35,8 +38,9 @@ from mustela.train.freezing import (
 from mustela.train.order import EpochSampler, EpochView, Strategy
 from mustela.train.progress import LogFile, ProgressBar
 from mustela.train.projector import load_projector
-from mustela.train.saving import final_dtype, save_model, save_parts
-from mustela.train.trainer import MustelaTrainer, TrainerSetup
+from mustela.train.saving import final_dtype, gathered, save_model, save_parts
+from mustela.train.setup import TrainerSetup
+from mustela.train.trainer import MustelaTrainer
 
 # Asks a model held-out questions: (model, processor, step) -> numbers by name.
 Examiner = Callable[[MustelaForConditionalGeneration, MustelaProcessor, int], Mapping[str, float]]
@@ -79,9 +83,8 @@ def train_stage(
         How often a sample was replaced by the next, by reason.
     """
     model, processor = built
-    style = run.data.arguments.coordinates
-    if style is not None:
-        processor.settings = replace(processor.settings, coordinates=style)
+    style = run.data.arguments.coordinates or processor.settings.coordinates
+    processor.settings = replace(processor.settings, coordinates=style, no_coor=run.data.options.no_coor)
     resizer = run.data.arguments.image_resize
     if resizer is not None:
         if processor.settings.image_aspect_ratio is None:
@@ -92,17 +95,18 @@ def train_stage(
     stage = run.stage
     training = dataclasses.replace(stage.training, output_dir=str(run.path), report_to=[])
     first_values = run.path / FIRST_VALUES
-    parts, undecayed = set_up_learning(model, processor, stage, first_values=first_values)
+    learning = set_up_learning(model, processor, stage, first_values=first_values)
     samples = run.data.training_set(processor, training)
     bar = ProgressBar(console, stage=stage.name)
     trainer = MustelaTrainer(
         model,
         setup=TrainerSetup(
-            parts=parts,
+            parts=learning.parts,
             sampler=_sampler(run.data, training),
             save_processor=processor.save_pretrained,
             trained_only=_trained_only(run),
-            undecayed=undecayed,
+            undecayed=learning.undecayed,
+            new_rows=learning.new_rows,
             examine=None if examiner is None else _examine(examiner, processor),
             record_ids=lambda positions: [run.data.files.source[index][0].id for index in positions],
             tell=lambda message: console.print(message, markup=False, highlight=False, soft_wrap=True),
@@ -118,17 +122,20 @@ def train_stage(
     finally:
         bar.close()
     dtype = final_dtype(training) if run.is_last else torch.float32
+    weights = gathered(trainer)
+    # What is built and saved from here on is whole.
+    unset_hf_deepspeed_config()
     if run.is_last:
         save_parts(
             trainer,
             processor,
             run.folder.root,
-            parts=parts,
-            rows=_mark_rows(model, processor) if stage.model.tune_mm_mlp_adapter else {},
+            weights=weights,
+            learning=learning,
             projector=stage.model.tune_mm_mlp_adapter,
             vision_tower=stage.model.save_vision_tower,
         )
-    save_model(trainer, processor, run.model_folder, dtype=dtype, first_values=first_values)
+    save_model(trainer, processor, run.model_folder, weights=weights, dtype=dtype, first_values=first_values)
     if training.should_save:
         first_values.unlink(missing_ok=True)
     if not run.is_last and training.should_save:
@@ -143,13 +150,8 @@ def set_up_learning(
     stage: StageArguments,
     *,
     first_values: Path | None = None,
-) -> tuple[Parts, tuple[str, ...]]:
-    """Load, freeze and put in adapters as the flags say.
-
-    Returns:
-        Names of the parameters of each part, and names of those that must not decay: embeddings of which only
-        the rows of new tokens learn, and lengths of columns.
-    """
+) -> Learning:
+    """Load, freeze and put in adapters as the flags say."""
     training = stage.training
     plan = plan_freezing(
         stage.model, freeze_mm_mlp_adapter=training.freeze_mm_mlp_adapter, lora=training.lora_enable
@@ -171,25 +173,20 @@ def set_up_learning(
         parts = _parts(model)
         apply_freezing(model, plan, parts=parts)
         freeze_unread(model, parts=parts)
-        return parts, make_learn(model, training)
+        return Learning(parts, make_learn(model, training))
     parts = _parts(model)
     apply_freezing(model, plan, parts=parts)
     freeze_unread(model, parts=parts)
     if plan.language_model or not rows:
-        return parts, ()
+        return Learning(parts)
     embedding = _embedding(model)
     learn_new_rows(embedding, rows)
     names = tuple(name for name, parameter in model.named_parameters() if parameter is embedding.weight)
-    return parts, names
+    return Learning(parts, names, dict.fromkeys(names, rows))
 
 
 def _parts(model: MustelaForConditionalGeneration) -> Parts:
     return {part: tuple(members) for part, members in parts_of(model).items()}
-
-
-def _mark_rows(model: MustelaForConditionalGeneration, processor: MustelaProcessor) -> dict[str, Tensor]:
-    weight = _embedding(model).weight
-    return {token: weight[row] for token, row in _mark_ids(processor).items()}
 
 
 def _embedding(model: MustelaForConditionalGeneration) -> nn.Embedding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # A signal to the whole group reaches a loader's workers too, which must give samples until the checkpoint is
 # there; one that the loader wants to end must end nevertheless.
 _WORKER_SECONDS = 30
+
+# A scheduler and a launcher may hand on one signal each: those that come together are one.
+_TOGETHER_SECONDS = 1.0
 
 
 class StoppedError(Exception):
@@ -46,6 +50,7 @@ class StopRequest(TrainerCallback):
         self.agree = agree
         self.tell = tell
         self.number = 0
+        self._since = 0.0
         self.agreed = 0
         self._process = os.getpid()
 
@@ -64,11 +69,14 @@ class StopRequest(TrainerCallback):
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         del frame
+        if self.number and time.monotonic() - self._since < _TOGETHER_SECONDS:
+            return
         if self.number or os.getpid() != self._process:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         else:
             self.number = number
+            self._since = time.monotonic()
             self.tell(
                 f"{signal.Signals(number).name}: saving a checkpoint after this step, then stopping. "
                 "Once more stops at once, without one."

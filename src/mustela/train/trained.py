@@ -25,6 +25,15 @@ def save_trained(model: nn.Module, path: Path, *, state_dict: Mapping[str, Tenso
 
 
 def load_trained(model: nn.Module, path: Path) -> None:
+    """Read the parameters that learn into a model.
+
+    Raises:
+        CheckpointError: the file has other parameters than those that learn now.
+    """
+    model.load_state_dict(read_trained(model, path), strict=False)
+
+
+def read_trained(model: nn.Module, path: Path) -> dict[str, Tensor]:
     """Read the parameters that learn.
 
     Raises:
@@ -35,4 +44,4 @@ def load_trained(model: nn.Module, path: Path) -> None:
     if learning != tensors.keys():
         odd = sorted(learning ^ tensors.keys())
         raise CheckpointError(f"{path} holds other parameters than learn now: {', '.join(odd[:5])} ...")
-    model.load_state_dict(tensors, strict=False)
+    return tensors

@@ -2,80 +2,43 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import random
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from accelerate import DistributedType, PartialState
 from accelerate.data_loader import DataLoaderAdapter
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
+from transformers.integrations.deepspeed import set_hf_deepspeed_config
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from mustela.config.training import TrainingArguments
 from mustela.errors import CheckpointError
-from mustela.train.disk import clear_write_errors
+from mustela.train.checkpointing import CheckpointingTrainer
 from mustela.train.finite import LossGuard
-from mustela.train.folder import ASIDE, mark_complete, put_in_place, rotate
-from mustela.train.freezing import Parts
+from mustela.train.freezing import keep_new_rows
 from mustela.train.groups import parameter_groups
 from mustela.train.muon import MuonAdamW, hidden_matrices
+from mustela.train.setup import TrainerSetup
 from mustela.train.stopping import StopRequest, WorkerStart
-from mustela.train.trained import TRAINED_FILE, load_trained, save_trained
-
-# Answers held-out questions with a model: (model, step) -> numbers by name.
-Examine = Callable[[nn.Module, int], Mapping[str, float]]
 
 
-@dataclass(frozen=True)
-class TrainerSetup:
-    """What our trainer needs besides what every trainer needs.
-
-    Args:
-        parts: names of the parameters of each part of the model.
-        sampler: order of the training samples.
-        save_processor: writes the processor beside saved weights.
-        trained_only: checkpoints hold only the parameters that learn; the rest comes from the base model.
-        undecayed: names of parameters without weight decay.
-        examine: measures the model on held-out questions at each evaluation.
-        record_ids: ids of training records by position.
-        tell: takes messages for the user.
-    """
-
-    parts: Parts
-    sampler: Sampler[int]
-    save_processor: Callable[[Path], None]
-    trained_only: bool = False
-    undecayed: tuple[str, ...] = ()
-    examine: Examine | None = None
-    record_ids: Callable[[Sequence[int]], list[str]] = lambda positions: [str(each) for each in positions]
-    tell: Callable[[str], None] = lambda message: None
-
-
-class MustelaTrainer(transformers.Trainer):
+class MustelaTrainer(CheckpointingTrainer):
     """`transformers.Trainer` with a fixed order of samples, rates per part, and checkpoints that are safe.
 
-    A checkpoint counts only when its mark is written, as the last file; weights are safetensors, and no file
-    of it is a pickle that could run code.
+    No file of a checkpoint is a pickle that could run code, but for the state that DeepSpeed writes.
     """
 
-    args: TrainingArguments
-
     def __init__(self, model: Any, *, setup: TrainerSetup, **kwargs: Any) -> None:
-        self.setup = setup
-        self._aside: Path | None = None
         use_cache = model.config.to_dict().get("use_cache")
-        super().__init__(model=model, **kwargs)
+        super().__init__(model, setup=setup, **kwargs)
         # The base class writes its own setting into the configuration, where it would slow down generation.
         if use_cache is None:
             del model.config.use_cache
@@ -98,10 +61,20 @@ class MustelaTrainer(transformers.Trainer):
 
     def create_accelerator_and_postprocess(self) -> None:
         """Make the accelerator, which shards over processors as well, though it offers that for GPUs only."""
-        sharded = self.args.fsdp or os.environ.get("ACCELERATE_USE_FSDP") == "true"
-        if sharded and PartialState().distributed_type == DistributedType.MULTI_CPU:
+        if self.args.deepspeed:
+            _start_deepspeed(self.args)
+        if self.args.shares_out and PartialState().distributed_type == DistributedType.MULTI_CPU:
             PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
         super().create_accelerator_and_postprocess()
+
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        prepared = super()._prepare_for_training(*args, **kwargs)
+        model: Any = self.model
+        for name, parameter in model.named_parameters() if self.is_fsdp_enabled else ():
+            if name in self.setup.new_rows:
+                # Sharding made another parameter, without the hook of the first.
+                keep_new_rows(parameter, self.setup.new_rows[name])
+        return prepared
 
     def _of_all(self, number: int, reduction: str) -> int:
         """Make one number of those of all processes: their sum or the largest."""
@@ -189,12 +162,16 @@ class MustelaTrainer(transformers.Trainer):
         super().log(logs, start_time)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Measure the loss on held-out records, then let `examine` ask the model.
+        """Measure the loss on held-out records, if there are any, then let `examine` ask the model.
 
         Neither takes from the random numbers of the training.
         """
         with _random_numbers_kept():
-            metrics = super().evaluate(*args, **kwargs)
+            metrics: dict[str, float] = {}
+            if isinstance(self.eval_dataset, Sized) and len(self.eval_dataset):
+                metrics = super().evaluate(*args, **kwargs)
+            else:
+                self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
             if self.setup.examine is not None:
                 model = self.accelerator.unwrap_model(self.model)
                 model.eval()
@@ -206,76 +183,6 @@ class MustelaTrainer(transformers.Trainer):
                 self.log(dict(answers))
                 metrics.update(answers)
         return metrics
-
-    def _get_output_dir(self, trial: Any) -> str:
-        return str(self.args.output_dir) if self._aside is None else str(self._aside)
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Write a checkpoint aside, mark and sync it, give it its name, and only then delete older ones."""
-        root = Path(str(self.args.output_dir))
-        name = f"checkpoint-{self.state.global_step}"
-        self._aside = root / ASIDE
-        if self.args.should_save:
-            shutil.rmtree(self._aside, ignore_errors=True)
-        self.accelerator.wait_for_everyone()
-        best = self.state.best_global_step
-        if best:
-            # The base class looks for it among what is written aside.
-            self.state.best_model_checkpoint = str(root / f"checkpoint-{best}")
-        limit, self.args.save_total_limit = self.args.save_total_limit, None
-        try:
-            with clear_write_errors(root / name):
-                super()._save_checkpoint(model, trial)
-        finally:
-            written, self._aside = self._aside / name, None
-            self.args.save_total_limit = limit
-        if best:
-            self.state.best_model_checkpoint = str(root / f"checkpoint-{best}")
-        self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            with clear_write_errors(root / name):
-                mark_complete(written, {"step": self.state.global_step, "processes": self.args.world_size})
-                put_in_place(written, root / name)
-                written.parent.rmdir()
-            kept = self.state.best_model_checkpoint
-            rotate(root, keep=limit, protect=Path(kept) if kept else None)
-        self.accelerator.wait_for_everyone()
-
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        folder = Path(str(output_dir or self.args.output_dir))
-        if self.setup.trained_only and self.args.should_save:
-            folder.mkdir(parents=True, exist_ok=True)
-            module: Any = self.model
-            save_trained(module, folder / TRAINED_FILE, state_dict=state_dict)
-        else:
-            super()._save(output_dir, state_dict)
-        if self.args.should_save:
-            # A pickle of the settings, which config.yaml of the run holds as text.
-            (folder / "training_args.bin").unlink(missing_ok=True)
-            self.setup.save_processor(folder)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        trained = Path(resume_from_checkpoint) / TRAINED_FILE
-        if trained.is_file():
-            target: Any = self.model if model is None else model
-            load_trained(target, trained)
-        else:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-
-    def _load_best_model(self) -> None:
-        trained = Path(self.state.best_model_checkpoint or "") / TRAINED_FILE
-        if trained.is_file():
-            model: Any = self.model
-            load_trained(model, trained)
-        else:
-            super()._load_best_model()
-
-    def _issue_warnings_after_load(self, load_result: Any) -> None:
-        """Report what a checkpoint lacks, except names of tied tensors, which are saved once."""
-        model: Any = self.model
-        tied = set(model.all_tied_weights_keys)
-        load_result.missing_keys[:] = [name for name in load_result.missing_keys if name not in tied]
-        super()._issue_warnings_after_load(load_result)
 
     def train_from(self, checkpoint: Path | None) -> float:
         """Train, from a checkpoint if one is given; returns the mean training loss of this call.
@@ -296,6 +203,15 @@ class MustelaTrainer(transformers.Trainer):
             ) from error
         self._stop.raise_if_stopped(step=self.state.global_step, last=self.state.max_steps)
         return float(result.training_loss)
+
+
+def _start_deepspeed(args: TrainingArguments) -> None:
+    """Let DeepSpeed use the processes' own way to talk, which it would choose wrong without a GPU."""
+    import deepspeed
+
+    set_hf_deepspeed_config(args.hf_deepspeed_config)
+    backend = torch.distributed.get_backend()
+    deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)
 
 
 @contextmanager

@@ -92,6 +92,9 @@ def refcoco(tmp_path: Path) -> Path:
     for folder, file in (("refcoco", "unc"), ("refcoco+", "unc"), ("refcocog", "umd")):
         write_json(tmp_path / folder / "instances.json", coco(names, objects, ["dog", "cat"]))
         (tmp_path / folder / f"refs({file}).p").write_bytes(pickle.dumps(entries, protocol=2))
+    google = [{**entries[0], "split": "test"}, {**entries[1], "split": "val"}]
+    for folder in ("refcoco", "refcocog"):
+        (tmp_path / folder / "refs(google).p").write_bytes(pickle.dumps(google, protocol=2))
     return tmp_path
 
 

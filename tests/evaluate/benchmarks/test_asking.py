@@ -50,7 +50,7 @@ def test_a_model_answers_and_the_answers_are_scored_apart(tiny, refcoco: Path, t
     )
     assert (out / "predictions.jsonl").read_bytes() == whole
     assert asked[-1] == 3
-    with pytest.raises(ConfigError, match="predictions of another evaluation"):
+    with pytest.raises(ConfigError, match="answers of another evaluation"):
         ask_model(*tiny, items[:2], root=refcoco, out_dir=out, max_new_tokens=4)
 
 

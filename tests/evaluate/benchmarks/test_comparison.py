@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,10 @@ from tests.evaluate.benchmarks.conftest import coco, picture, write_json
 from mustela.errors import ConfigError
 from mustela.evaluate.benchmarks import find_benchmark, join, score_benchmark, write_scores
 from mustela.evaluate.benchmarks.comparison import difference, disagreements, group_results, read_result
-from mustela.evaluate.benchmarks.comparison_page import write_benchmark_comparison
+from mustela.evaluate.benchmarks.comparison_page import readable_figure, write_benchmark_comparison
 from mustela.evaluate.benchmarks.items_file import write_items
 from mustela.evaluate.benchmarks.joining import Said
+from mustela.evaluate.matching import IOU_CONVENTION
 from mustela.evaluate.predictions import write_predictions
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -107,6 +109,7 @@ def test_the_page(make_run: MakeRun, tmp_path: Path) -> None:
     assert "thing &lt;6&gt;" in html
     assert "By class" in html
     assert "By box size" in html
+    assert escape(IOU_CONVENTION, quote=False) in html
 
 
 @pytest.mark.slow
@@ -143,3 +146,20 @@ def test_the_page_in_a_browser(make_run: MakeRun, tmp_path: Path) -> None:
         assert found is not None, done.stdout[:300]
         # One question is right in the first run alone; of the 14 others 12 are shown.
         assert found.groups() == ("1", "12", "false")
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("acc_50", "Acc@0.5"),
+        ("acc_75", "Acc@0.75"),
+        ("acc_50_best", "Acc@0.5 best"),
+        ("class_average_acc_50", "class average Acc@0.5"),
+        ("mean_iou", "mean IoU"),
+        ("merged_r_10", "merged R@10"),
+        ("ar_100", "ar 100"),
+        ("yes_share", "yes share"),
+    ],
+)
+def test_figures_are_written_as_in_papers(name: str, written: str) -> None:
+    assert readable_figure(name) == written

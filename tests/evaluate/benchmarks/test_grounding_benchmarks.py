@@ -9,6 +9,7 @@ import pyarrow.parquet
 import pytest
 from tests.evaluate.benchmarks.conftest import ScoreTexts, picture, values, write_json
 
+from mustela.errors import RecordError
 from mustela.evaluate.benchmarks import find_benchmark
 
 
@@ -142,12 +143,35 @@ def test_ref_l4(tmp_path: Path, score_texts: ScoreTexts) -> None:
         tmp_path,
         {"v1": "[0, 0, 100, 100]", "v2": "[0, 0, 300, 240]", "v3": "[0, 0, 100, 100]"},
     )
-    # IoU 1, 0.8 and 0.5: above all of 0.50 ... 0.95 are 10, 7 and 1 of 10.
+    # IoU 1, 0.8 and 0.5: strictly above them are 10, 6 and none of 0.50 ... 0.95.
     found = values(scored)
-    assert found["acc_50"] == 1.0
-    assert found["acc_75"] == pytest.approx(2 / 3, abs=1e-6)
+    assert found["acc_50"] == found["acc_75"] == pytest.approx(2 / 3, abs=1e-6)
     assert found["acc_90"] == pytest.approx(1 / 3, abs=1e-6)
-    assert found["macc"] == pytest.approx(0.6)
-    assert found["class_average_macc"] == pytest.approx((1.0 + 0.4) / 2)
+    assert found["macc"] == pytest.approx(1.6 / 3, abs=1e-6)
+    assert found["class_average_macc"] == pytest.approx((1.0 + 0.3) / 2)
+    assert "not as published" in scored.metrics["notes"][-1]
     sizes = {name: group["n"] for name, group in scored.metrics["groups"]["box size"].items()}
     assert sizes == {"small (< 128²)": 1, "medium": 1, "large (> 256²)": 1}
+
+
+def test_ref_l4_merges_classes_by_the_table_of_its_authors(tmp_path: Path, score_texts: ScoreTexts) -> None:
+    picture(tmp_path / "a.jpg", (600, 400))
+    row = {"caption": "it", "bbox": [0.0, 0.0, 100.0, 100.0], "height": 400, "width": 600}
+    kinds = {"v1": "refcoco_1", "v2": "o365_1", "v3": "o365_2"}
+    rows = [{**row, "file_name": "a.jpg", "id": key, "ori_category_id": kind} for key, kind in kinds.items()]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "ref-l4-test.parquet")
+    right = {"v1": "[0, 0, 100, 100]"}
+    apart = values(score_texts("ref_l4", tmp_path, right))
+    assert apart["class_average_acc_50"] == pytest.approx(1 / 3, abs=1e-6)
+    scorer = tmp_path / "repository" / "ref_l4" / "evaluation.py"
+    scorer.parent.mkdir(parents=True)
+    scorer.write_text('raise SystemExit\nmapping_dict = {"refcoco_1": "o365_1"}\n')
+    merged = score_texts("ref_l4", tmp_path, right)
+    assert values(merged)["class_average_acc_50"] == pytest.approx((1 / 2 + 0) / 2)
+    assert "by the authors' table" in merged.metrics["notes"][-1]
+    scorer.write_text("mapping_dict = make()\n")
+    with pytest.raises(RecordError, match=r"evaluation\.py: the table of classes can't be read"):
+        score_texts("ref_l4", tmp_path, right)
+    scorer.write_text("")
+    with pytest.raises(RecordError, match="there is no mapping_dict"):
+        score_texts("ref_l4", tmp_path, right)

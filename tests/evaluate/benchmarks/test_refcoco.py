@@ -20,6 +20,8 @@ from mustela.regions import box_iou
         ("refcoco", "val", ["100-1000", "100-1001", "101-1010"]),
         ("refcoco+", "testA", ["102-1020"]),
         ("refcocog", "test", ["103-1030", "103-1031"]),
+        ("refcoco", "google_test", ["100-1000", "100-1001"]),
+        ("refcocog", "google_val", ["101-1010"]),
     ],
 )
 def test_every_sentence_is_a_question(refcoco: Path, name: str, split: str, ids: list[str]) -> None:
@@ -140,6 +142,8 @@ def test_missing_files_and_splits_are_named(tmp_path: Path) -> None:
         find_benchmark("refcoco").items(tmp_path)
     with pytest.raises(ConfigError, match=r"no split 'testC'\. Choose one of: val, testA, testB"):
         find_benchmark("refcoco").items(tmp_path, split="testC")
+    with pytest.raises(ConfigError, match=r"lacks files of RefCOCO: refcoco/refs\(google\)\.p"):
+        find_benchmark("refcoco").items(tmp_path, split="google_val")
     with pytest.raises(ConfigError, match="there is no such folder"):
         find_benchmark("refcoco").items(tmp_path / "none")
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from mustela.data.record import ImageRef, Record, RegionAnnotation, Turn
-from mustela.errors import RecordError
+from mustela.errors import ConfigError, RecordError
 from mustela.evaluate.questions import questions_from
 from mustela.evaluate.robustness import VariantAnswer, evaluate_robustness, score_robustness, variants_of
 from mustela.evaluate.robustness.variants import PARAPHRASES, empty_place, moved
@@ -156,3 +157,42 @@ def test_a_model_is_asked_and_files_are_left(tmp_path: Path) -> None:
     )
     with pytest.raises(RecordError, match="no question about exactly one region"):
         evaluate_robustness(ask, [], out_dir=tmp_path / "out", image_folder=tmp_path)
+
+
+def test_an_interrupted_run_goes_on_and_ends_with_the_same_files(tmp_path: Path) -> None:
+    Image.new("RGB", WH).save(tmp_path / "a.png")
+    records = [record(Box(*BOX), disc(), name=str(number)) for number in range(3)]
+    asked: list[int] = []
+
+    def ask(queries: Sequence[Query]) -> list[str]:
+        if len(asked) == stop_at:
+            raise KeyboardInterrupt
+        asked.append(len(queries))
+        return ["a dog" if isinstance(query.regions[0], Box) else "a cat" for query in queries]
+
+    def run(name: str, **options: Any) -> dict[str, Any]:
+        options = {"asked": "weights", **options}
+        return evaluate_robustness(ask, records, out_dir=tmp_path / name, image_folder=tmp_path, **options)
+
+    stop_at = -1
+    run("whole")
+    asked.clear()
+    stop_at = 2
+    with pytest.raises(KeyboardInterrupt):
+        run("cut")
+    lines = tmp_path / "cut" / "variants.jsonl"
+    lines.write_bytes(lines.read_bytes()[:-9])  # the second question's last line is torn
+    asked.clear()
+    stop_at = -1
+    run("cut")
+    assert len(asked) == 2
+    assert (tmp_path / "cut/robustness.json").read_bytes() == (
+        tmp_path / "whole/robustness.json"
+    ).read_bytes()
+    asked.clear()
+    run("cut")
+    assert not asked
+    for other in ({"asked": "other weights"}, {"seed": 1}, {"limit": 1}, {"paraphrases": ["Is <region>?"]}):
+        with pytest.raises(ConfigError, match=r"answers of another evaluation.*--overwrite"):
+            run("cut", **other)
+    assert run("cut", limit=1, overwrite=True)["questions"] == 1

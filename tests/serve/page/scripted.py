@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from mimetypes import guess_type
-from pathlib import Path
 from typing import Any
 
-import mustela
-
-PAGE = Path(mustela.__file__).parent / "serve" / "page"
-POLICY = "default-src 'self'; img-src 'self' blob: data:"
-"""The one that the real server sends."""
+from mustela.serve.site import FOLDER, POLICY
 
 
 @dataclass
@@ -32,8 +27,6 @@ class Script:
     finish: str = "stop"
     refusals: list[tuple[int, dict[str, str], str]] = field(default_factory=list)
     key: str | None = None
-    answer: Callable[[dict[str, Any]], tuple[str, list[dict[str, Any]]]] | None = None
-    """Makes the answer to a request, in the place of `chunks` and `regions`."""
     models: list[str] = field(default_factory=lambda: ["scripted"])
     requests: list[dict[str, Any]] = field(default_factory=list)
     hold: threading.Event = field(default_factory=threading.Event)
@@ -97,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
                 models = [{"id": name, "object": "model"} for name in self.script.models]
                 self._send(200, json.dumps({"object": "list", "data": models}).encode(), "application/json")
             return
-        file = PAGE / ("index.html" if path == "/" else path.removeprefix("/page/"))
+        file = FOLDER / ("index.html" if path == "/" else path.removeprefix("/page/"))
         if not file.is_file():
             self._send(404, b"", "text/plain")
             return
@@ -114,9 +107,6 @@ class _Handler(BaseHTTPRequestHandler):
             status, headers, message = script.refusals.pop(0)
             self._refuse(status, message, headers)
             return
-        if script.answer is not None:
-            text, script.regions = script.answer(body)
-            script.chunks = [text]
         if not body.get("stream"):
             message = {"role": "assistant", "content": "".join(script.chunks), "regions": script.regions}
             answer = {

@@ -1,48 +1,50 @@
-"""The packaged model behind the page: draw on a picture it has never seen, ask, see the boxes it names."""
+"""The packaged model behind the page, in the real server: draw, ask, see the boxes it names."""
 
 from __future__ import annotations
 
-import base64
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.serve.page.conftest import Visit, Visits
+from tests.serve.page.conftest import WINDOW, Visit
+from tests.serve.page.scripted import Script
+from tests.serve.running import Running, running
 
-from mustela.infer import Exchange, Predictor
-from mustela.regions import load_image, region_from_json
+from mustela.infer import Predictor
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def predictor() -> Predictor:
-    return Predictor.from_pretrained("shapes-base", device="cpu")
+def real_server() -> Iterator[Running]:
+    with running(Predictor.from_pretrained("shapes-base", device="cpu"), keys=["the key"]) as server:
+        yield server
 
 
 @pytest.fixture
-def visit(visits: Visits, predictor: Predictor) -> Visit:
-    visit = visits()
+def visit(browser: Any, real_server: Running) -> Iterator[Visit]:
+    """A visit to the real page, with its key; nothing may be refused by its policy, or raised."""
+    faults: list[str] = []
+    page = browser.new_page(viewport=WINDOW)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.goto(real_server.address)
+    page.fill("#key", "the key")
+    page.press("#key", "Enter")
+    page.wait_for_selector('.model[data-state="ready"]')
+    yield Visit(page, Script())
+    page.close()
+    # Chromium itself tells of the refusal that asked for the key.
+    assert [fault for fault in faults if "status of 401" not in fault] == []
 
-    def answer(body: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
-        picture, first = body["messages"][0]["content"]
-        predictor.set_image(load_image(base64.b64decode(picture["image_url"]["url"].split(",")[1])))
-        texts = [first["text"], *(message["content"] for message in body["messages"][1:])]
-        regions = iter([region_from_json(region) for region in body["regions"]])
-        shown = [tuple(next(regions) for _ in range(text.count("<region>"))) for text in texts[::2]]
-        history = [Exchange(*turn) for turn in zip(texts[::2], shown, texts[1::2], strict=False)]
-        said = predictor.ask(texts[-1], regions=shown[-1], history=history, max_new_tokens=96)
-        found = [
-            {
-                "box_xyxy": list(each.region.bounds_xyxy()),
-                "span": list(each.span),
-                "repaired": each.repaired,
-            }
-            for each in said.regions
-        ]
-        return said.text, found
 
-    visit.script.answer = answer
-    return visit
+def ask(visit: Visit, text: str | None = None) -> None:
+    if text is not None:
+        visit.page.focus("#question")
+        visit.page.keyboard.type(text)
+    visit.page.press("#question", "Enter")
+    visit.page.wait_for_selector(f".round:nth-child({visit.rounds}) .said:not(.waiting)")
+    visit.page.wait_for_selector("#stop", state="hidden")
 
 
 def start(visit: Visit, example: int) -> None:
@@ -54,10 +56,10 @@ def test_it_names_what_is_drawn_and_finds_what_is_there(visit: Visit) -> None:
     start(visit, 1)
     visit.page.fill("#question", "What is ")
     visit.drag((14, 75), (86, 146))
-    visit.ask("?")
+    ask(visit, "?")
     assert visit.page.inner_text(".said .text") == "a green circle."
     visit.page.click("#new-conversation")
-    visit.ask("Find and name all the objects.")
+    ask(visit, "Find and name all the objects.")
     assert visit.labels() == ["a green circle", "an orange square"]
     boxes = visit.page.eval_on_selector_all(
         ".said button.mark",
@@ -74,5 +76,5 @@ def test_it_names_what_is_drawn_and_finds_what_is_there(visit: Visit) -> None:
 def test_the_examples_are_answered_well(visit: Visit, example: int, expected: str) -> None:
     start(visit, example)
     visit.page.wait_for_selector("#regions li")
-    visit.ask()
+    ask(visit)
     assert visit.page.inner_text(".said .text") == expected

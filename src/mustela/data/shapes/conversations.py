@@ -23,9 +23,6 @@ from mustela.data.shapes.world import World
 
 Conversation = list[Round]
 
-FEW_THINGS = 3
-"""Objects at most in the scenes of `locating`."""
-
 
 def naming(scene: Scene, world: World, rng: np.random.Generator) -> list[Conversation]:
     """First stage: a mark, a name, nothing else, for every object; no name comes twice in a conversation."""
@@ -46,20 +43,33 @@ def detection(scene: Scene, world: World, rng: np.random.Generator) -> list[Conv
     return [[ask_everything(scene, world, rng, task="detect_short")]]
 
 
-def locating(scene: Scene, world: World, rng: np.random.Generator) -> list[Conversation]:
-    """Third stage: names with places, in scenes where there is little to choose from.
+def short_questions(scene: Scene, world: World, rng: np.random.Generator) -> list[Conversation]:
+    """All that can be asked of a picture in few words; rounds that give others away, to be trained apart."""
+    things = _shuffled(scene, rng)
+    names = _names(things)
+    rounds = [
+        ask_name(scene, world, rng, _mark(scene, thing, rng), task="refer_short")
+        for thing in things
+        for _ in range(2)
+    ]
+    rounds += [ask_place(scene, world, rng, words, task="ground_short") for words in names]
+    rounds += [ask_presence(scene, world, rng, words, task="presence_short") for words in names]
+    rounds += detection(scene, world, rng)[0]
+    return [_reordered(rounds, rng)]
 
-    Every object with its box; each name with its box, in random order, so that the place in a list doesn't
-    tell it; and names, some absent, to say yes or no.
-    """
-    if len(scene.things) > FEW_THINGS:
-        return []
-    names = list(dict.fromkeys(describe(thing) for thing in _shuffled(scene, rng)))
-    checks: Conversation = []
-    for name in names:
-        checks.append(ask_presence(scene, world, rng, name, earlier=checks, task="presence_short"))
-    places = [ask_place(scene, world, rng, name, task="ground_short") for name in names]
-    return [*detection(scene, world, rng), places, checks]
+
+def all_questions(scene: Scene, world: World, rng: np.random.Generator) -> list[Conversation]:
+    """All tasks in full sentences; rounds that give others away, to be trained apart."""
+    things = _shuffled(scene, rng)
+    names = _names(things)
+    rounds = [ask_name(scene, world, rng, _mark(scene, thing, rng)) for thing in things]
+    places = [*names, *place_words(scene, rng)[:2]]
+    rounds += [ask_place(scene, world, rng, words) for words in places]
+    rounds += [ask_presence(scene, world, rng, words) for words in names for _ in range(2)]
+    rounds += [ask_count(scene, world, rng, words) for words in count_words(scene, world, rng)[:2]]
+    rounds.append(_relation(scene, world, rng, things))
+    rounds.append(ask_everything(scene, world, rng))
+    return [_reordered(rounds, rng)]
 
 
 def mixture(scene: Scene, world: World, rng: np.random.Generator) -> list[Conversation]:
@@ -158,3 +168,13 @@ def _fill(rounds: Conversation, candidates: Iterable[Round], *, limit: int) -> C
 
 def _shuffled(scene: Scene, rng: np.random.Generator) -> list[Thing]:
     return [scene.things[index] for index in rng.permutation(len(scene.things))]
+
+
+def _reordered(rounds: Conversation, rng: np.random.Generator) -> Conversation:
+    """Rounds in random order, so that of a row that is cut short no task is lost."""
+    return [rounds[index] for index in rng.permutation(len(rounds))]
+
+
+def _names(things: Iterable[Thing]) -> list[Description]:
+    """Full words for every kind of object, each once."""
+    return list(dict.fromkeys(describe(thing) for thing in things))

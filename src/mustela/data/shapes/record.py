@@ -10,11 +10,12 @@ import numpy as np
 
 from mustela.data.shapes.conversations import (
     Conversation,
+    all_questions,
     detection,
     examination,
-    locating,
     mixture,
     naming,
+    short_questions,
 )
 from mustela.data.shapes.freeform import freeform
 from mustela.data.shapes.scene import Scene, draw_scene
@@ -27,12 +28,16 @@ SPLIT_FILES: dict[str, dict[str, Maker]] = {
         "train": mixture,
         "train_refer": naming,
         "train_detect": detection,
-        "train_few": locating,
+        "train_apart_short": short_questions,
+        "train_apart": all_questions,
         "train_freeform": freeform,
     },
     "val": {"val": examination, "val_freeform": freeform},
 }
-"""The JSON files of each split, and what makes their conversations."""
+"""The JSON files of each split, and what makes their conversations.
+
+In `train_apart*` a round may give away another: they are for `separate_rounds`.
+"""
 
 
 def scene_of(world: World, *, seed: int, split: str, index: int) -> Scene:

@@ -17,7 +17,7 @@ from mustela.data.shapes.world import World, load_world
 from mustela.errors import ConfigError
 
 _ABOUT = "shapes.json"
-_GENERATOR = 2  # to be raised when the same arguments begin to give other files
+_GENERATOR = 3  # to be raised when the same arguments begin to give other files
 _CHUNK = 16
 
 

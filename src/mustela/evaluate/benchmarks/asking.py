@@ -16,19 +16,11 @@ from mustela.errors import RegionError
 from mustela.evaluate.benchmarks.items_file import QUESTIONS, items_fingerprint, write_items
 from mustela.evaluate.benchmarks.protocol import Item
 from mustela.evaluate.chat_client import ChatClient, user_message
+from mustela.evaluate.evaluation_folder import PREDICTIONS, append_batches, claim, collect, finish
 from mustela.evaluate.predictions import Prediction
+from mustela.evaluate.processes import process, wait
 from mustela.evaluate.questions import Question, clean_phrase
-from mustela.evaluate.runner import (
-    PREDICTIONS,
-    Progress,
-    answer_questions,
-    append_batches,
-    claim,
-    collect,
-    finish,
-    process,
-    wait,
-)
+from mustela.evaluate.runner import Progress, answer_questions
 from mustela.infer import Query, placeholder_numbers
 from mustela.model import MustelaForConditionalGeneration
 from mustela.regions import Box, CoordinateStyle, load_image, scale_of, write_coordinates

@@ -44,9 +44,9 @@ def score_meteor(
 ) -> tuple[list[float], bool]:
     """Return METEOR of every caption (the best over its references), and whether synonyms counted.
 
-    Matches of words, of Porter stems and, where WordNet is installed, of synonyms; alpha 0.9, beta 3, gamma
-    0.5. Source: Lavie and Agarwal 2007, nltk's implementation. METEOR 1.5 of the COCO server adds a table of
-    paraphrases and other weights, and gives other numbers.
+    Matches of words, of Porter stems and, where WordNet is installed, of synonyms (which nltk looks up by
+    stem); alpha 0.9, beta 3, gamma 0.5. Source: Lavie and Agarwal 2007, nltk's implementation. METEOR 1.5 of
+    the COCO server adds a table of paraphrases and other weights, and gives other numbers.
     """
     meteor = require("nltk.translate.meteor_score", extra="captioning").meteor_score
     wordnet, known = synonyms()

@@ -13,9 +13,9 @@ from mustela.evaluate.benchmarks.items_file import QUESTIONS, read_items
 from mustela.evaluate.benchmarks.joining import join, read_answers
 from mustela.evaluate.benchmarks.protocol import Item
 from mustela.evaluate.benchmarks.scoring import SCORES
+from mustela.evaluate.evaluation_folder import EVALUATION, METRICS, PREDICTIONS
 from mustela.evaluate.intervals import MIN_PICTURES, PairedDifference, paired_difference
 from mustela.evaluate.predictions import Prediction
-from mustela.evaluate.runner import EVALUATION, METRICS, PREDICTIONS
 
 RIGHT = 0.5
 
@@ -91,7 +91,7 @@ def read_result(folder: str | Path, *, name: str | None = None) -> Result:
     joined = join(items, read_answers(where / PREDICTIONS))
     return Result(
         folder=where,
-        name=name or where.name,
+        name=name or where.name.removeprefix(f"{metrics['benchmark']}-{metrics['split']}-"),
         metrics=metrics,
         scores={line["id"]: line for line in lines},
         items=items,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
@@ -23,6 +24,8 @@ from mustela.evaluate.page import PAGE
 from mustela.pages import render_page, write_page
 
 _CLASSES = 25
+_TO = "\N{EN DASH}"
+_KEY = re.compile(r"\b[a-z]+(?:_[a-z0-9]+)+\b")  # a figure's name in a note
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def write_benchmark_comparison(
     Args:
         folders: what `mustela evaluate --benchmark` left; differences are to the first of a benchmark.
         out: the page.
-        names: how to call the runs; their folders' names when None.
+        names: how to call the runs; their folders' names, less benchmark and split, when None.
         root: where the pictures are, if not where they were asked about.
         title: heading.
         pictures: most pictures of each pair of runs.
@@ -62,7 +65,7 @@ def write_benchmark_comparison(
     """
     if names is not None and len(names) != len(folders):
         raise ConfigError(f"{len(names)} names for {len(folders)} evaluations.")
-    called = names or [Path(folder).name for folder in folders]
+    called = names or [None] * len(folders)
     results = [read_result(folder, name=name) for folder, name in zip(folders, called, strict=True)]
     sections = [_section(same, root=root, pictures=pictures, seed=seed) for same in group_results(results)]
     lead = f"{len(results)} evaluations of {len(sections)} benchmark{'s' if len(sections) > 1 else ''}."
@@ -82,7 +85,7 @@ def _section(same: Sequence[Result], *, root: str | Path | None, pictures: int, 
     first = same[0]
     figures = [
         {
-            "name": name,
+            "name": readable_figure(name),
             "main": name == first.main,
             "cells": [_figure(first, other, name, seed) for other in same],
         }
@@ -101,8 +104,15 @@ def _section(same: Sequence[Result], *, root: str | Path | None, pictures: int, 
         "figures": [*figures, {"name": "parse failures", "main": False, "cells": failures}],
         "groups": _groups(same),
         "galleries": _galleries(same, root=root, pictures=pictures),
-        "notes": first.metrics["notes"],
+        "notes": [_KEY.sub(lambda key: readable_figure(key[0]), note) for note in first.metrics["notes"]],
     }
+
+
+def readable_figure(name: str) -> str:
+    """Return a figure's name as papers write it: `acc_50_best` is "Acc@0.5 best", `any_r_5` "any R@5"."""
+    named = re.sub(r"acc_(\d\d)", lambda match: f"Acc@{int(match[1]) / 100:g}", name)
+    named = re.sub(r"(?<![a-z])r_(\d+)", r"R@\1", named)
+    return named.replace("_", " ").replace("iou", "IoU")
 
 
 def _figure(first: Result, other: Result, name: str, seed: int) -> Cell:
@@ -129,11 +139,11 @@ def _test(delta: Difference, scale: int, digits: int) -> str:
 
 def _plain(found: dict[str, Any]) -> Cell:
     if found.get("unit") == "points":
-        value, bounds = f"{found['value']:.3f}", f"{found['low']:.3f} - {found['high']:.3f}"
+        value, bounds = f"{found['value']:.3f}", f"{found['low']:.3f} {_TO} {found['high']:.3f}"
     else:
         value, bounds = (
             f"{100 * found['value']:.1f}%",
-            f"{100 * found['low']:.1f} - {100 * found['high']:.1f}",
+            f"{100 * found['low']:.1f} {_TO} {100 * found['high']:.1f}",
         )
     return Cell(value, bounds if found["interval"] != "none" else "-", "", "", f"n = {found['n']}")
 

@@ -211,8 +211,8 @@ DLC_BENCH = Benchmark(
     title="DLC-Bench",
     measures="detailed descriptions of a masked object, by a judge's questions",
     paper="Lian et al. 2025, Describe Anything, arXiv:2504.16072",
-    licence="see the data set's page (Objects365 pictures)",
-    size="100 objects, 60 MB",
+    licence="CC BY-NC-SA 4.0",
+    size="one small download; see the source",
     splits=("test",),
     files=(
         Needed("**/qa.json", _SOURCE),

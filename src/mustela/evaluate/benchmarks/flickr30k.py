@@ -177,8 +177,8 @@ FLICKR30K = Benchmark(
     title="Flickr30k Entities",
     measures="boxes of a sentence's phrases: R@1, R@5, R@10 and the upper bound, any box and merged boxes",
     paper="Plummer et al. 2015, arXiv:1505.04870",
-    licence="annotations: research only; pictures: Flickr's terms",
-    size="annotations 60 MB, pictures 4.4 GB",
+    licence="for non-commercial research and education; pictures: Flickr's terms",
+    size="158,915 sentences about 31,783 pictures in all; see the source",
     splits=("test", "val"),
     files=(
         Needed("**/Sentences/*.txt", f"{_SOURCE} (annotations.zip)"),

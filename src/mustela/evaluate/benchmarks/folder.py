@@ -23,6 +23,7 @@ class Checked:
     found: bool
     files: int
     pictures: bool
+    optional: bool
 
 
 def check_folder(benchmark: Benchmark, root: Path, split: str) -> list[Checked]:
@@ -34,10 +35,12 @@ def check_folder(benchmark: Benchmark, root: Path, split: str) -> list[Checked]:
         raise ConfigError(f"--root {root}: there is no such folder.")
     checked = []
     for needed in benchmark.files:
+        if needed.splits and split not in needed.splits:
+            continue
         path = needed.path.replace("{split}", split)
         # Alternatives are written with a bar: the official names differ between releases.
         count = max(sum(1 for _ in root.glob(option)) for option in path.split(" | "))
-        checked.append(Checked(path, needed.source, count > 0, count, needed.pictures))
+        checked.append(Checked(path, needed.source, count > 0, count, needed.pictures, needed.optional))
     return checked
 
 

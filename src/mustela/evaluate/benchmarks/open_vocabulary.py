@@ -107,8 +107,8 @@ def _benchmark(name: str, title: str, file_name: str) -> Benchmark:
         title=title,
         measures="the name of what a mask covers, in the model's own words: semantic IoU and similarity",
         paper="Yuan et al. 2024, Osprey, arXiv:2312.10032",
-        licence="Apache-2.0 (selection); LVIS CC BY 4.0, PACO MIT; pictures: COCO's terms",
-        size="annotations 30 MB, pictures (COCO 2017) 19 GB",
+        licence="the selection states none; LVIS: CC BY 4.0; PACO: see its source; pictures: COCO's terms",
+        size="annotations 4 MB, pictures (COCO 2017) 19 GB",
         splits=("val",),
         files=(
             Needed(f"**/{file_name}", _SOURCE),

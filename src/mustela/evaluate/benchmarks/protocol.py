@@ -125,12 +125,15 @@ class Score:
 class Needed:
     """A file of a benchmark: a path or pattern below its folder, and where it comes from.
 
-    Alternatives are parted by " | ". `pictures` are needed for asking, not for scoring.
+    Alternatives are parted by " | ". `pictures` are needed for asking, not for scoring. With `splits` only
+    those need it; `optional` files add a figure.
     """
 
     path: str
     source: str
     pictures: bool = False
+    splits: tuple[str, ...] = ()
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ class Benchmark:
     """A benchmark.
 
     `load` returns the items of a split of a folder; `score` rates answers. `files` of a split are those with
-    `{split}` filled in.
+    `{split}` filled in. `licence` and `size` are what the sources say, in words.
     """
 
     name: str
@@ -183,7 +186,7 @@ class Benchmark:
         missing = [
             entry
             for entry in check_folder(self, Path(root), chosen)
-            if not entry.found and (pictures or not entry.pictures)
+            if not entry.found and not entry.optional and (pictures or not entry.pictures)
         ]
         if missing:
             wanted = "; ".join(f"{entry.path} (from {entry.source})" for entry in missing)

@@ -2,7 +2,7 @@
 
 Yu et al. 2016, Modeling Context in Referring Expressions; Mao et al. 2016 (RefCOCOg, here with the UMD
 splits). Every sentence of every object is a question; the answer's first box counts, as in the papers on
-language models that write boxes.
+language models that write boxes. The splits google_... are Google's, of the files refs(google).p.
 """
 
 from __future__ import annotations
@@ -20,10 +20,14 @@ from mustela.evaluate.matching import BoxXYXY
 
 _SOURCE = "https://github.com/lichengunc/refer (the mirrors of the three zip files named there)"
 _IMAGES = "http://images.cocodataset.org/zips/train2014.zip"
+_GOOGLE = "google_"
 _SPLITS = {
-    "refcoco": ("val", "testA", "testB"),
+    "refcoco": ("val", "testA", "testB", "google_val", "google_test"),
     "refcoco+": ("val", "testA", "testB"),
-    "refcocog": ("val", "test"),
+    "refcocog": ("val", "test", "google_val"),
+}
+_LICENCES = {
+    "refcocog": "Apache-2.0 (refer's files), CC BY 4.0 (Google's annotations); pictures: COCO's terms"
 }
 _TITLES = {"refcoco": "RefCOCO", "refcoco+": "RefCOCO+", "refcocog": "RefCOCOg (UMD)"}
 
@@ -31,7 +35,8 @@ _TITLES = {"refcoco": "RefCOCO", "refcoco+": "RefCOCO+", "refcocog": "RefCOCOg (
 def refs_of(root: Path, name: str, split: str) -> Iterator[tuple[dict[str, Any], dict[str, Any], BoxXYXY]]:
     """Yield (ref, COCO image, box in pixels) of the objects of a split, in the order of the file."""
     folder = root / name if (root / name).is_dir() else root
-    file = folder / f"refs({'umd' if name == 'refcocog' else 'unc'}).p"
+    makers = "google" if split.startswith(_GOOGLE) else "umd" if name == "refcocog" else "unc"
+    file, named = folder / f"refs({makers}).p", split.removeprefix(_GOOGLE)
     instances = folder / "instances.json"
     coco = read_json(instances)
     images = {entry["id"]: entry for entry in coco["images"]}
@@ -39,7 +44,7 @@ def refs_of(root: Path, name: str, split: str) -> Iterator[tuple[dict[str, Any],
     categories = {entry["id"]: str(entry["name"]) for entry in coco.get("categories", ())}
     for number, ref in enumerate(objects(load_plain_pickle(file), file)):
         need(ref, ("ref_id", "ann_id", "image_id", "split", "sentences"), path=file, number=number)
-        if ref["split"] != split:
+        if ref["split"] != named:
             continue
         if ref["ann_id"] not in annotations or ref["image_id"] not in images:
             raise RecordError(f"{instances}: the object or picture of ref {ref['ref_id']} is missing.")
@@ -73,6 +78,12 @@ def _benchmark(name: str) -> Benchmark:
         return _load(name, root, split, options)
 
     refs = f"refs({'umd' if name == 'refcocog' else 'unc'}).p"
+    google = tuple(split for split in _SPLITS[name] if split.startswith(_GOOGLE))
+    files = [
+        Needed(f"{name}/{refs} | {refs}", _SOURCE, splits=tuple(s for s in _SPLITS[name] if s not in google))
+    ]
+    if google:
+        files.append(Needed(f"{name}/refs(google).p | refs(google).p", _SOURCE, splits=google))
     return Benchmark(
         name=name,
         title=_TITLES[name],
@@ -80,11 +91,11 @@ def _benchmark(name: str) -> Benchmark:
         paper="Yu et al. 2016, arXiv:1608.00272"
         if name != "refcocog"
         else "Mao et al. 2016, arXiv:1511.02283; splits of Nagaraja et al. 2016",
-        licence="Apache-2.0 (annotations); pictures: COCO's terms",
-        size="annotations 45 MB or less, pictures (COCO train2014) 13 GB",
+        licence=_LICENCES.get(name, "Apache-2.0 (annotations); pictures: COCO's terms"),
+        size="annotations: tens of MB, pictures (COCO train2014) 13 GB",
         splits=_SPLITS[name],
         files=(
-            Needed(f"{name}/{refs} | {refs}", _SOURCE),
+            *files,
             Needed(f"{name}/instances.json | instances.json", _SOURCE),
             Needed("**/COCO_train2014_*.jpg", _IMAGES, pictures=True),
         ),

@@ -106,7 +106,7 @@ GENOME_CAPTIONS = Benchmark(
     measures="a description of what a box shows: METEOR and CIDEr-D",
     paper="Krishna et al. 2017, arXiv:1602.07332; splits of Johnson et al. 2016, arXiv:1511.07571",
     licence="CC BY 4.0",
-    size="annotations 0.9 GB, pictures 15 GB",
+    size="pictures 15.2 GB (images.zip, images2.zip); of the annotations: see the source",
     splits=("test", "val", "train", "all"),
     files=(
         Needed("**/region_descriptions.json", f"{_VG} (version 1.2)"),

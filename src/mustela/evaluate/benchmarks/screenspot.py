@@ -92,7 +92,7 @@ def _score(answers: Sequence[Answer], tools: ScoreTools) -> Score:
     return Score(figures, rows, failed, notes=(note,))
 
 
-def _benchmark(name: str, title: str, suffix: str, source: str, paper: str) -> Benchmark:
+def _benchmark(name: str, title: str, suffix: str, source: str, paper: str, size: str) -> Benchmark:
     def load(root: Path, split: str, options: LoadOptions) -> list[Item]:
         return _load(suffix, root, split, options)
 
@@ -102,7 +102,7 @@ def _benchmark(name: str, title: str, suffix: str, source: str, paper: str) -> B
         measures="clicks into the element that an instruction means, on phones, desktops and the web",
         paper=paper,
         licence="Apache-2.0",
-        size="1.1 GB, 1272 questions",
+        size=size,
         splits=("all", *_PLATFORMS),
         files=(
             Needed(f"screenspot_*{suffix}.json", source),
@@ -121,6 +121,7 @@ SCREENSPOT = _benchmark(
     "",
     "https://github.com/njucckevin/SeeClick (screenspot_*.json and the folder of pictures)",
     "Cheng et al. 2024, SeeClick, arXiv:2401.10935",
+    "1272 questions, about 1 GB",
 )
 SCREENSPOT_V2 = _benchmark(
     "screenspot_v2",
@@ -128,4 +129,5 @@ SCREENSPOT_V2 = _benchmark(
     "_v2",
     "https://huggingface.co/datasets/OS-Copilot/ScreenSpot-v2 (unpack screenspotv2_image.zip)",
     "Wu et al. 2024, OS-ATLAS, arXiv:2410.23218",
+    "1272 questions, 1.33 GB (screenspotv2_image.zip)",
 )

@@ -1,4 +1,4 @@
-"""Region encoders that keep the region's layout: features on a grid over the region's bounding box.
+"""Region encoders that keep the region's layout: features on a grid over the region and what is around it.
 
 In the manner of RoI alignment (He et al. 2017, section 3): the grid moves and scales with the region, so that
 one weight sees the same part of every region. The mean over the region's own points is added, which tells a
@@ -17,16 +17,23 @@ from mustela.model.configuration import SamplingGeometry
 from mustela.model.grids import FeatureGrids, sample_grids
 from mustela.model.region_encoders.mask import MaskEmbedding
 
+# Side of the box that is read, in sides of the region's.
+_CONTEXT = 1.2
 # Places along one side of a token's part of the box, whose features are averaged.
 _PLACES = 2
 
 
-def over_box(points_RP2: Tensor, size: int) -> Tensor:
-    """Return the centres of `size` x `size` parts of each region's bounding box, row-major: `(R, S, 2)`."""
-    places = (torch.arange(size, device=points_RP2.device, dtype=points_RP2.dtype) + 0.5) / size
+def over_box(points_RP2: Tensor, size: int, cell_R2: Tensor) -> Tensor:
+    """Return the centres of `size` x `size` parts of a box round each region, row-major: `(R, S, 2)`.
+
+    The box is the region's own with a tenth more on every side, for what is around a region says what it is;
+    and its parts are no smaller than the cells `(R, 2)` of the features, so a point has surroundings too.
+    """
+    places = (torch.arange(size, device=points_RP2.device, dtype=points_RP2.dtype) + 0.5) / size - 0.5
     unit_1S2 = torch.stack(torch.meshgrid(places, places, indexing="xy"), dim=-1).view(1, -1, 2)
     low_R12, high_R12 = points_RP2.amin(1, keepdim=True), points_RP2.amax(1, keepdim=True)
-    return low_R12 + (high_R12 - low_R12) * unit_1S2
+    side_R12 = ((high_R12 - low_R12) * _CONTEXT).maximum(size * cell_R2[:, None].to(points_RP2.dtype))
+    return (low_R12 + high_R12) / 2 + side_R12 * unit_1S2
 
 
 class _RoiReader(nn.Module):
@@ -87,7 +94,8 @@ class RoiEncoder(_RoiReader):
     def forward(self, grids: FeatureGrids, points_RP2: Tensor, image_R: Tensor) -> Tensor:
         """Return `(R, D)` for points `(R, P, 2)` in 0..1 and image indices `(R,)`."""
         where = (grids, points_RP2, image_R)
-        layout_RD = self.layout(self.read(self.reduce, *where, over_box(points_RP2, self.size)).flatten(1))
+        places_RS2 = over_box(points_RP2, self.size, grids.cell_size(image_R))
+        layout_RD = self.layout(self.read(self.reduce, *where, places_RS2).flatten(1))
         content_RD = self.read(self.content, *where, points_RP2).mean(1)
         return self.output(nn.functional.gelu(layout_RD + content_RD))
 
@@ -130,7 +138,8 @@ class RoiTokens(_RoiReader):
     def forward(self, grids: FeatureGrids, points_RP2: Tensor, image_R: Tensor) -> Tensor:
         """Return `(R * tokens, D)` for points `(R, P, 2)` in 0..1 and image indices `(R,)`."""
         where = (grids, points_RP2, image_R)
-        fine_RSD = self.read(self.part, *where, over_box(points_RP2, self.side * _PLACES))
+        places_RS2 = over_box(points_RP2, self.side * _PLACES, grids.cell_size(image_R))
+        fine_RSD = self.read(self.part, *where, places_RS2)
         blocks = fine_RSD.unflatten(1, (self.side, _PLACES, self.side, _PLACES))
         part_RtD = blocks.mean((2, 4)).flatten(1, 2)
         content_R1D = self.read(self.content, *where, points_RP2).mean(1, keepdim=True)
