@@ -4,6 +4,7 @@ from mustela.regions.boxes import box_area, box_iou
 from mustela.regions.draw import draw_regions
 from mustela.regions.finder import find_regions
 from mustela.regions.found import Found, FoundRegion, Rejected
+from mustela.regions.frame import Frame
 from mustela.regions.image import FirstFrameWarning, image_size, load_image
 from mustela.regions.mask import Mask
 from mustela.regions.reading import Scale
@@ -18,7 +19,7 @@ from mustela.regions.styles import (
 )
 from mustela.regions.text import Clamp, dequantise, format_box, format_point, quantise
 from mustela.regions.tiles import Tiled, Transform, choose_grid
-from mustela.regions.transform import CenterCrop, Frame, Identity, Pad, Size, Stretch
+from mustela.regions.transform import CenterCrop, Identity, Pad, Size, Stretch
 from mustela.regions.types import Box, Point, Polygon, Region, Scribble
 
 __all__ = [
