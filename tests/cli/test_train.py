@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import yaml
@@ -13,7 +10,6 @@ from tests.evaluate.benchmarks.conftest import picture, write_lines
 
 from mustela.cli.main import main
 from mustela.data.shapes import write_shapes
-from mustela.evaluate.predictions import read_predictions
 
 RECIPE = {
     "from_scratch": {
@@ -150,37 +146,6 @@ def test_missing_data_ends_with_one_message(capsys, tmp_path):
     assert status == 2
     assert "no.json: there is no such file" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.slow
-def test_a_run_needs_no_locale_with_unicode(tmp_path):
-    folder = tmp_path / "数据"
-    folder.mkdir()
-    picture(folder / "图 片é.jpg")
-    conversation = [
-        {"from": "human", "value": "<image>\n找到<bbox_location0>里的羊"},
-        {"from": "gpt", "value": "一只羊<bbox_location0>。"},
-    ]
-    record = {
-        "id": "羊",
-        "image": "图 片é.jpg",
-        "conversations": conversation,
-        "box_x1y1x2y2": [[[1, 2, 20, 22]], [[1, 2, 20, 22]]],
-    }
-    data = folder / "羊.json"
-    data.write_text(json.dumps([record], ensure_ascii=False), encoding="utf-8")
-    files = {"data_path": [str(data)], "eval_data_path": [str(data)], "image_folder": [str(folder)]}
-    recipe = {**RECIPE, **files, "max_steps": 1, "eval_steps": 1}
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
-    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
-    environment["PYTHONCOERCECLOCALE"] = "0"
-    command = [sys.executable, "-m", "mustela", "train", "tiny.yaml", "--output_dir", "run"]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode("utf-8", errors="replace")
-    (answer, *_) = read_predictions(folder / "run" / "predictions.jsonl").values()
-    assert answer.question == "找到<region>里的羊"
-    assert answer.picture == "图 片é.jpg"
-    assert answer.reference.startswith("一只羊[")
 
 
 @pytest.mark.slow
