@@ -11,6 +11,8 @@ SPREAD := -n auto --maxprocesses 8 --dist worksteal
 # Where the quickstart writes its data and its run.
 SHAPES := data/shapes
 RUN := runs/shapes-tiny
+# A process a core; with a card, one.
+PROCESSES ?= $(if $(shell command -v nvidia-smi),1,2)
 NEW_WORLD := --data data/shapes-new/val.json --image_folder data/shapes-new/images
 
 .DEFAULT_GOAL := help
@@ -37,10 +39,10 @@ install: $(VENV)/.installed  ## make .venv and install mustela in it
 
 quickstart: $(VENV)/.installed  ## train a model from nothing, then teach the packaged one a new world
 	$(BIN)/mustela data shapes --out $(SHAPES) --train 4000 --val 120 --seed 0
-	$(BIN)/mustela train shapes-tiny --output_dir $(RUN)
+	$(BIN)/mustela train shapes-tiny --num_processes $(PROCESSES) --output_dir $(RUN)
 	$(BIN)/mustela data shapes --world new --out data/shapes-new --train 1500 --val 60 --seed 0
 	$(BIN)/mustela evaluate shapes-base $(NEW_WORLD) --out runs/shapes-new-before
-	$(BIN)/mustela train shapes-new
+	$(BIN)/mustela train shapes-new --num_processes $(PROCESSES)
 	$(BIN)/mustela evaluate runs/shapes-new $(NEW_WORLD) --out runs/shapes-new/after --compare runs/shapes-new-before
 	@echo "What a model learned from nothing: $(RUN)/report.html"
 	@echo "Before and after two minutes of tuning: runs/shapes-new/after/compare.html"

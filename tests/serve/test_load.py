@@ -22,6 +22,7 @@ def test_nothing_goes_wrong_under_load(tiny_model_folder: Path, tmp_path: Path) 
     assert figures["wrong_answers"] == 0
     assert figures["answers"] > 50
     assert figures["disturbances"] > 5
-    assert figures["times"] > 2
+    # A step towards the three times of a longer run, and blind to what else the machine does.
+    assert figures["times_per_cpu_second"] > 2
     warm, last = figures["memory_mb"]
     assert last < warm * 1.05 + 5

@@ -83,11 +83,13 @@ def test_errors_have_the_clients_own_kinds(client: Any, tiny: Predictor) -> None
     with pytest.raises(openai.NotFoundError, match="no model of that name"):
         client.chat.completions.create(model="other", messages=[{"role": "user", "content": "?"}])
     with running(tiny, keys=["right"], limits=Limits(seconds=0.02)) as locked:
-        with openai.OpenAI(base_url=f"{locked.address}/v1", api_key="wrong") as wrong:
-            with pytest.raises(openai.AuthenticationError):
-                wrong.models.list()
+        with (
+            openai.OpenAI(base_url=f"{locked.address}/v1", api_key="wrong") as wrong,
+            pytest.raises(openai.AuthenticationError),
+        ):
+            wrong.models.list()
         with openai.OpenAI(base_url=f"{locked.address}/v1", api_key="right", max_retries=0) as right:
-            body = question("Is it?", max_tokens=400)
+            body = question("Is it?", max_tokens=200)
             with pytest.raises(openai.InternalServerError, match="not ready in time"):
                 right.chat.completions.create(**body)
             with pytest.raises(openai.APIError, match="not ready in time"):

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from tests.serve.running import MODEL, question
 
-from mustela.cli.main import main
+from mustela.cli.main import build_parser, main
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def post(port: int, **settings: object) -> http.client.HTTPResponse:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_what_runs_is_finished_before_the_end(tiny_model_folder: Path, number: signal.Signals) -> None:
     with started(tiny_model_folder) as (process, port):
-        streams = [post(port, stream=True, max_tokens=300) for _ in range(3)]
+        streams = [post(port, stream=True, max_tokens=200) for _ in range(3)]
         heads = [stream.read(20) for stream in streams]
         process.send_signal(number)
         ends = [stream.read() for stream in streams]
@@ -75,6 +75,10 @@ def test_requests_are_logged_when_asked(tiny_model_folder: Path) -> None:
         said = process.stdout.read()
         assert '"POST /v1/chat/completions HTTP/1.1" 200' in said
         assert "Is it" not in said
+
+
+def test_nobody_else_reaches_it_unless_it_is_told_so() -> None:
+    assert build_parser().parse_args(["serve", MODEL]).host == "127.0.0.1"
 
 
 def test_a_port_that_is_taken(tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,7 +110,7 @@ def test_a_model_that_does_not_load_ends_the_server(
         (["shapes-base", "--api_key_file", "none.txt"], "--api_key_file none.txt: can't be read"),
         (["shapes-base", "--image_folders", "nowhere"], "--image_folders nowhere: is no folder"),
         (["shapes-base", "--host", "256.1.1.1"], "can't listen on --host 256.1.1.1"),
-        (["shapes-base", "--port", "99999"], "can't listen on --host 127.0.0.1 --port 99999"),
+        (["shapes-base", "--port", "99999"], "--port 99999: ports are 0"),
     ],
 )
 def test_a_wrong_option_is_one_line(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.model.tiny_bases import BASES
 
 from mustela.config import read_recipe, resolve
 from mustela.config.training import all_fields, build_arguments
@@ -18,12 +19,35 @@ from mustela.train.stand_in import StandIn
 RECIPES = Path(__file__).parents[2] / "recipes"
 PLANNED = sorted(path for path in RECIPES.glob("*.yaml") if "stand_in" in read_recipe(str(path)))
 NAMES = [path.stem for path in PLANNED]
-ONE_CARD = {"lora_7b_24gb": 24, "qlora_7b_16gb": 16, "small_siglip2_qwen3": 16}
+ONE_CARD = {
+    "lora_7b_24gb": 24,
+    "qlora_7b_16gb": 16,
+    "small_siglip2_qwen3": 16,
+    "lora_qwen3_vl_2b": 16,
+    "lora_qwen3_vl_4b": 24,
+    "lora_qwen3_vl_8b": 24,
+    "lora_smolvlm2": 16,
+    "lora_llava_onevision_7b": 24,
+    "lora_paligemma2_3b": 16,
+}
 
 
 def plans(path: Path, flags: list[str]):
     settings = resolve([str(path), "--use_cpu", *flags], all_fields())
     return plan_stages(build_arguments(settings), stand_in=StandIn.read(settings.stand_in))
+
+
+def shorten(stand_in):
+    """Leave two layers of each model."""
+    if "base" not in stand_in:
+        stand_in["language_model"]["num_hidden_layers"] = 2
+        stand_in["vision_tower"]["num_hidden_layers"] = 2
+        return
+    vision = stand_in["base"]["vision_config"]
+    vision["depth" if "depth" in vision else "num_hidden_layers"] = 2
+    if "deepstack_visual_indexes" in vision:
+        vision["deepstack_visual_indexes"] = [0]
+    stand_in["base"]["text_config"]["num_hidden_layers"] = 2
 
 
 def test_every_way_has_a_recipe():
@@ -50,8 +74,7 @@ def test_headers_say_data_memory_time_and_how_it_was_checked(path):
 def test_a_dry_run_needs_neither_weights_nor_data(runs, path):
     # Two layers are as good as forty here.
     recipe = read_recipe(str(path))
-    recipe["stand_in"]["language_model"]["num_hidden_layers"] = 2
-    recipe["stand_in"]["vision_tower"]["num_hidden_layers"] = 2
+    shorten(recipe["stand_in"])
     result = runs(path.stem, recipe, ["--dry_run", "--use_cpu"], stand_in=recipe["stand_in"])
     assert not result.finished
     assert not (runs.root / path.stem).exists()
@@ -63,7 +86,7 @@ def test_a_dry_run_needs_neither_weights_nor_data(runs, path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["qlora_7b_16gb"])
+@pytest.mark.parametrize("name", ["qlora_7b_16gb", "lora_qwen3_vl_2b"])
 def test_the_memory_in_the_header_is_that_of_a_dry_run(name):
     path = RECIPES / f"{name}.yaml"
     header = path.read_text("utf-8").partition("# Memory")[2].partition("# Time")[0]
@@ -92,12 +115,26 @@ def test_data_that_is_here_is_planned_with(runs, shapes):
     [
         ({"sampels": 3}, "sampels is not a known key. Did you mean 'samples'"),
         ({"language_model": {}}, "vision_tower is the configuration of a model"),
+        ({"base": {}}, "image_processor is the configuration of an image processor"),
     ],
 )
 def test_mistakes_in_a_stand_in_are_named(values, message):
     with pytest.raises(ConfigError) as caught:
         StandIn.read(values)
     assert message in str(caught.value)
+
+
+@pytest.fixture
+def ready_base(tmp_path, monkeypatch):
+    """Writes a tiny base of a family into a folder."""
+
+    def write(kind):
+        tiny = BASES[kind]()
+        tiny.base.save_pretrained(tmp_path / kind)
+        monkeypatch.setattr("mustela.model.build.load_base_processor", lambda *_, **__: tiny.processor)
+        return str(tmp_path / kind)
+
+    return write
 
 
 def captions(shapes: Path, folder: Path) -> Path:
@@ -114,7 +151,7 @@ def captions(shapes: Path, folder: Path) -> Path:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Paged optimizers are not supported on CPU")
 @pytest.mark.parametrize("path", PLANNED, ids=NAMES)
-def test_the_settings_train_on_tiny_models(runs, path, shapes, wide_parts, tmp_path):
+def test_the_settings_train_on_tiny_models(runs, path, shapes, wide_parts, ready_base, tmp_path):
     if "qlora" in path.stem:
         pytest.importorskip("bitsandbytes", reason="the quantization extra is not installed")
     plain = captions(shapes, tmp_path)
@@ -129,11 +166,19 @@ def test_the_settings_train_on_tiny_models(runs, path, shapes, wide_parts, tmp_p
         }
 
     recipe = read_recipe(str(path))
-    del recipe["stand_in"]
+    stand_in = recipe.pop("stand_in")
+    if "base" in stand_in:
+        model = {"model_name_or_path": ready_base(stand_in["base"]["model_type"])}
+        # Too narrow to be packed in fewer bits.
+        recipe.pop("bits", None)
+    else:
+        model = {
+            "model_name_or_path": str(wide_parts[0]),
+            "vision_tower": str(wide_parts[1]),
+            "pretrain_mm_mlp_adapter": None,
+        }
     recipe = shrunk(recipe, version=recipe["version"]) | {
-        "model_name_or_path": str(wide_parts[0]),
-        "vision_tower": str(wide_parts[1]),
-        "pretrain_mm_mlp_adapter": None,
+        **model,
         "resized_image_h": 32,
         "resized_image_w": 32,
         "region_points": 24,
@@ -144,6 +189,7 @@ def test_the_settings_train_on_tiny_models(runs, path, shapes, wide_parts, tmp_p
         "dataloader_num_workers": 0,
         "max_steps": 2,
         "logging_steps": 1,
+        "save_strategy": "no",
     }
     if "stages" in recipe:
         sizes = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}

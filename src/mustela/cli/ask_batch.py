@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mustela.cli.progress import show_progress
 from mustela.errors import ConfigError, MustelaError, RecordError
 
 if TYPE_CHECKING:
@@ -75,13 +74,15 @@ def answer_file(
     left = [asked for asked in questions if asked.id not in done]
     failed = 0
     try:
-        with out.open("a", encoding="utf-8") as file, _progress(len(left)) as advance:
+        with out.open("a", encoding="utf-8") as file, show_progress() as progress:
             for start in range(0, len(left), batch_size):
-                for line in _lines(predictor, left[start : start + batch_size], max_new_tokens):
+                batch = left[start : start + batch_size]
+                for line in _lines(predictor, batch, max_new_tokens):
                     failed += "error" in line
                     file.write(json.dumps(line, ensure_ascii=False) + "\n")
-                    advance()
                 file.flush()
+                if progress is not None:
+                    progress(start + len(batch), len(left))
     except OSError as error:
         raise ConfigError(f"--out {out}: can't be written ({error}).") from error
     return len(left), failed
@@ -98,7 +99,7 @@ def _lines(predictor: Predictor, batch: Sequence[Asked], max_new_tokens: int) ->
             image = None if asked.image is None else load_image(asked.image)
             for region in asked.regions:
                 if image is not None:
-                    region.raster(image.size)
+                    region.anchor(image.size)
             queries[asked.id] = Query(image, asked.question, asked.regions)
         except MustelaError as error:
             faults[asked.id] = str(error)
@@ -164,18 +165,3 @@ def _answered(out: Path) -> dict[str | int, str]:
             f"--out {out}: is there already, and holds something else than answers. Choose another file."
         ) from error
     return found
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Any]:
-    """Show a bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("questions"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("questions", total=total)
-        yield lambda: bar.advance(task)

@@ -160,7 +160,7 @@ class _Chat:
 
     def _add(self, region: Region, name: str) -> None:
         # Found out now, not when it is asked about: a region outside, a mask of another size.
-        region.raster(self._image.size)
+        region.anchor(self._image.size)
         self._regions.append(region)
         self._names.append(name)
 

@@ -14,6 +14,7 @@ from typing import Final
 import mustela
 from mustela.cli import (
     ask,
+    bases,
     benchmarks,
     chat,
     compare,
@@ -46,6 +47,7 @@ COMMANDS: Final = (
     compare,
     robustness,
     ask,
+    bases,
     chat,
     serve,
     merge,

@@ -11,12 +11,14 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from mustela.constants import IGNORE_INDEX
+from mustela.data.joining import join_pictures
 
 # What padding holds in each sequence of a sample; input_ids take the tokenizer's padding token.
 _PADDING = {
     "labels": float(IGNORE_INDEX),
     "label_weights": 0.0,
     "mm_token_type_ids": 0.0,
+    "token_type_ids": 0.0,
 }
 
 
@@ -71,7 +73,7 @@ def collate(
         )
     done = {"num_images", "region_points", "region_image", *batch}
     for name in {name for sample in samples for name in sample} - done:
-        batch[name] = torch.cat([sample[name] for sample in samples if name in sample])
+        batch[name] = join_pictures([sample[name] for sample in samples if name in sample])
     return batch
 
 

@@ -10,14 +10,22 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
+from transformers import PaliGemmaProcessor
 
-from mustela.data.fitting import fit_classic, fit_of_base
+from mustela.data.base_fitting import fit_of_base
+from mustela.data.fitting import fit_classic
+from mustela.data.joining import join_pictures
 from mustela.data.normalising import normalise
 from mustela.data.processor_settings import ProcessorSettings
 from mustela.data.resizing import RESIZERS
 from mustela.data.tiling import TileTokens
 from mustela.regions import Size, Stretch, Tiled, Transform
 from mustela.regions.transform import Resizer
+
+# What image processors make for the ids that stand for a picture; no model takes it.
+_FOR_EXPANSIONS = (
+    "batch_num_images", "cols", "num_crops", "num_patches", "num_soft_tokens_per_image", "rows",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -26,9 +34,9 @@ class PreparedImage:
 
     Attributes:
         size_wh: the picture's own size.
-        inputs: the base's image tensors. With `anyres` also `tile_pixel_values (K, 3, h, w)`, its tiles, if
-            any, `image_tiles (1, 2)`, rows and columns of them (0 where it has none), and `image_content
-            (1, 4)`, left, top, right and bottom of the picture on its canvas in pixels. With a region tower
+        inputs: the base's image tensors. With tiles also `image_tiles (1, 2)`, rows and columns of them (0
+            where it has none), and `image_content (1, 4)`, left, top, right and bottom of the picture on its
+            canvas in pixels; with `anyres` `tile_pixel_values (K, 3, h, w)`, if any. With a region tower
             also `region_pixel_values (1, 3, h, w)` and `region_window (1, 4)`, left, top, right and bottom of
             the whole picture in 0..1 of the encoded one.
         expansion: the ids that stand for it.
@@ -61,6 +69,7 @@ def prepare_image(
     image_processor = base_processor.image_processor
     resizer = RESIZERS[settings.image_resize]
     transform: Transform
+    layout: dict[str, Tensor] = {}
     if settings.image_aspect_ratio is not None and settings.resized_image_wh is not None:
         size_wh = settings.resized_image_wh
         transform = fit_classic(
@@ -69,9 +78,10 @@ def prepare_image(
         overview = Stretch(image.size, size_wh) if isinstance(transform, Tiled) else transform
         inputs = normalise([overview.apply(image, resizer=resizer)], image_processor)
     else:
-        inputs = image_processor([image], return_tensors="pt")
-        transform = fit_of_base(image_processor, inputs, 0, image.size)
-    tensors = dict(inputs)
+        inputs = image_processor([image], **_options(base_processor))
+        fit = fit_of_base(image_processor, inputs, image.size)
+        transform, layout = fit.transform, fit.inputs()
+    tensors = {name: value for name, value in inputs.items() if name not in _FOR_EXPANSIONS} | layout
     if settings.image_aspect_ratio == "anyres":
         tiled = transform if isinstance(transform, Tiled) else None
         count = tile_tokens(settings, base_processor).count(tiled)
@@ -89,7 +99,7 @@ def join_inputs(inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     if len(inputs) == 1:
         return dict(inputs[0])
     names = dict.fromkeys(name for each in inputs for name in each)
-    return {name: torch.cat([each[name] for each in inputs if name in each]) for name in names}
+    return {name: join_pictures([each[name] for each in inputs if name in each]) for name in names}
 
 
 def fits_of(
@@ -102,13 +112,14 @@ def fits_of(
             fit_classic(settings.image_aspect_ratio, size, encoder_wh, grids_wh=settings.image_grids)
             for size in sizes_wh
         )
-    return tuple(_fit_of_blank(base_processor.image_processor, size) for size in sizes_wh)
+    return tuple(_fit_of_blank(base_processor, size) for size in sizes_wh)
 
 
 @lru_cache(maxsize=4096)
-def _fit_of_blank(image_processor: Any, size_wh: Size) -> Transform:
-    inputs = image_processor([Image.new("RGB", size_wh)], return_tensors="pt")
-    return fit_of_base(image_processor, inputs, 0, size_wh)
+def _fit_of_blank(base_processor: Any, size_wh: Size) -> Transform:
+    image_processor = base_processor.image_processor
+    inputs = image_processor([Image.new("RGB", size_wh)], **_options(base_processor))
+    return fit_of_base(image_processor, inputs, size_wh).transform
 
 
 def tile_tokens(settings: ProcessorSettings, base_processor: Any) -> TileTokens:
@@ -120,13 +131,21 @@ def tile_tokens(settings: ProcessorSettings, base_processor: Any) -> TileTokens:
     )
 
 
+def _options(base_processor: Any) -> dict[str, Any]:
+    """Return what a base's processor asks of its image processor beside the latter's own settings."""
+    options: dict[str, Any] = base_processor._merge_kwargs(return_tensors="pt")["images_kwargs"]
+    return options
+
+
 def _expansion(base_processor: Any, inputs: Any) -> list[int]:
-    token = base_processor.image_token
+    token, tokenizer = base_processor.image_token, base_processor.tokenizer
     text = base_processor.replace_image_token(inputs, 0)
     count = text.count(token)
-    if count * len(token) == len(text):
-        return [base_processor.tokenizer.convert_tokens_to_ids(token)] * count
-    return list(base_processor.tokenizer(text, add_special_tokens=False)["input_ids"])
+    if count * len(token) != len(text):
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    # PaliGemma begins its text behind the picture.
+    begin = [tokenizer.bos_token_id] if isinstance(base_processor, PaliGemmaProcessor) else []
+    return [tokenizer.convert_tokens_to_ids(token)] * count + begin
 
 
 def _tile_inputs(

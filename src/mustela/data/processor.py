@@ -24,6 +24,7 @@ from mustela.data.rounds import SampleTooLongError
 from mustela.data.rounds_apart import join_rounds, rounds_apart
 from mustela.data.slots import check_counts, expand_slots, fit_with_regions
 from mustela.data.templates import Template
+from mustela.data.token_types import token_types
 from mustela.data.tokenizer import load_tokenizer, sentencepiece_only
 from mustela.errors import CheckpointError, MissingExtraError
 from mustela.regions import CoordinateStyle, Size, Transform
@@ -154,12 +155,11 @@ class MustelaProcessor:
         if len(samples) > 1:
             sample, rounds = join_rounds(samples, region_token_id=self.region_token_id, max_length=max_length)
             regions = [region for one in conversations[:rounds] for region in one.regions]
+        sample |= token_types(self.base_processor, sample)
         if generation:
             sample.pop("labels")
         sample["num_images"] = torch.tensor(len(pictures))
         sample.update(join_inputs([picture.inputs for picture in pictures]))
-        if "mm_token_type_ids" in self.base_processor.model_input_names:
-            sample["mm_token_type_ids"] = (sample["input_ids"] == self.image_token_id).long()
         if regions:
             points = [self._points(region, pictures[region.image], rng) for region in regions]
             sample["region_points"] = torch.stack(points)

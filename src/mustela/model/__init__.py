@@ -11,8 +11,10 @@ from mustela.model.adapter_set import AdapterSet
 from mustela.model.classic import ClassicForConditionalGeneration
 from mustela.model.classic_config import ClassicConfig
 from mustela.model.configuration import MustelaConfig
-from mustela.model.families import FAMILIES, Family, ImageFeatures
+from mustela.model.families import FAMILIES
+from mustela.model.family import Family
 from mustela.model.grids import FeatureGrids, sample_grids
+from mustela.model.image_features import ImageFeatures
 from mustela.model.loading import load_model, packaged_models, resolve_model_path
 from mustela.model.merging import merge_adapter
 from mustela.model.modeling import MustelaForConditionalGeneration, MustelaOutput

@@ -35,6 +35,8 @@ _NEW_ROWS = "new_rows."
 # Small beside a language model, and not in every base.
 _ALWAYS_HELD = ("projector", "region_tower", "region_encoder")
 _TILE_TOWER = "base.model.tile_tower."
+# What batch norms of convolutional towers count as they see pictures, and is no parameter.
+_STATISTICS = ("running_mean", "running_var")
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,9 @@ def write_adapter_files(
             raise CheckpointError(
                 f"{name} is empty here: it is sharded over processes and was not gathered before saving."
             )
-        saved[name] = tensor.detach().to("cpu", dtype or tensor.dtype).contiguous().clone()
+        kept = name.endswith(_STATISTICS)
+        number = tensor.dtype if dtype is None or kept else dtype
+        saved[name] = tensor.detach().to("cpu", number).contiguous().clone()
     folder.mkdir(parents=True, exist_ok=True)
     save_file(saved, folder / TENSORS_FILE, metadata={"format": "pt"})
     shapes = {name: tuple(tensor.shape) for name, tensor in saved.items()}
@@ -184,12 +188,13 @@ def adapter_tensors(
         adapter: its description.
         state_dict: the model's tensors, where those of the model itself are sharded.
     """
-    own: Mapping[str, Tensor] = dict(model.named_parameters()) if state_dict is None else state_dict
+    own: Mapping[str, Tensor] = {**_statistics(model), **(state_dict or dict(model.named_parameters()))}
     found = {short: own[full] for short, full in lora_names(model).items()}
     if not found:
         raise CheckpointError("The model's adapters are those of an AdapterSet, which are saved already.")
     for full in held_names(model, adapter):
         found[plain_name(full)] = own[full]
+    found.update({plain_name(full): own[full] for full in _statistics(model)})
     found.update(new_rows(model, adapter.origin.rows, own))
     return found
 
@@ -210,6 +215,10 @@ def held_names(model: MustelaForConditionalGeneration, adapter: Adapter) -> list
             or full.startswith(_TILE_TOWER)
         )
     ]
+
+
+def _statistics(model: MustelaForConditionalGeneration) -> dict[str, Tensor]:
+    return {name: buffer for name, buffer in model.named_buffers() if name.endswith(_STATISTICS)}
 
 
 def new_rows(
@@ -260,7 +269,7 @@ def place_tensors(
     Raises:
         CheckpointError: the model lacks one, or has it in another shape; both are named, and whose they are.
     """
-    own = dict(model.named_parameters())
+    own = {**_statistics(model), **dict(model.named_parameters())}
     places = {plain_name(full): full for full in own if not is_lora(full)} | lora_names(model, name=name)
     with torch.no_grad():
         for short, tensor in tensors.items():

@@ -265,12 +265,13 @@ def build_on_base(
         region_points=regions.points,
         tokens_per_region=regions.tokens,
         sampling_geometry=regions.geometry,
+        coordinates=model.family.coordinates,
     )
+    own = base_processor.chat_template if version == "auto" else None
+    if version == "auto" and own is None and tokenizer.chat_template is None:
+        version = model.family.template or version
     template = get_template(
-        version,
-        tokenizer=tokenizer,
-        image_token=base_processor.image_token,
-        chat_template=base_processor.chat_template if version == "auto" else None,
+        version, tokenizer=tokenizer, image_token=base_processor.image_token, chat_template=own
     )
     size = model.config.region_tower_wh
     if size is not None:

@@ -1,63 +1,30 @@
-"""Families of bases: where in a base's vision outputs the feature grid lies, and in which order.
-
-Adding a base is one entry in `FAMILIES`.
-"""
+"""Families of bases: one entry for each kind of model that mustela gives regions to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig
 
-from mustela.errors import ConfigError, CountMismatchError
+from mustela.errors import ConfigError
+from mustela.model import family_blanks as blanks
+from mustela.model import family_grids as grids
 from mustela.model.classic import ClassicModel
 from mustela.model.classic_config import ClassicConfig
+from mustela.model.family import Family
 from mustela.model.grids import FeatureGrids
+from mustela.model.plain_family import PLAIN, why_not_plain
 
-
-@dataclass(frozen=True)
-class Family:
-    """How to read regions from one kind of base.
-
-    Attributes:
-        image_inputs: arguments of the base's `get_image_features`, as its image processor makes them.
-        position_inputs: those of them, and further ones, that the base's forward needs beside encoded images.
-        channels: channels of the grid, from the base's configuration.
-        grids: the grids, from the base's inner model, its vision outputs and the image inputs.
-        blank: the image inputs of a small black picture, from the base's configuration.
-        tested: what the tests cover.
-        optional_inputs: further arguments of `get_image_features`, that not every model or batch has.
-    """
-
-    image_inputs: tuple[str, ...]
-    position_inputs: tuple[str, ...]
-    channels: Callable[[Any], int]
-    grids: Callable[[Any, Any, Mapping[str, Tensor]], FeatureGrids]
-    blank: Callable[[Any], dict[str, Tensor]]
-    tested: str
-    optional_inputs: tuple[str, ...] = ()
+__all__ = ["FAMILIES", "REFUSED", "family_of"]
 
 
 def _classic_grids(_model: ClassicModel, outputs: Any, _inputs: Mapping[str, Tensor]) -> FeatureGrids:
-    grids: FeatureGrids = outputs["region_grids"]
-    return grids
-
-
-def _qwen3_vl_grids(model: Any, outputs: Any, inputs: Mapping[str, Tensor]) -> FeatureGrids:
-    # Patches lie in windows of merge x merge, the windows in row-major order.
-    merge = model.visual.spatial_merge_size
-    grids = []
-    sizes = inputs["image_grid_thw"].tolist()
-    for patches, (_, height, width) in zip(
-        outputs.last_hidden_state.split([t * h * w for t, h, w in sizes]), sizes, strict=True
-    ):
-        windows = patches.view(height // merge, width // merge, merge, merge, -1)
-        grids.append(windows.transpose(1, 2).reshape(height, width, -1))
-    return FeatureGrids.from_list(grids)
+    found: FeatureGrids = outputs["region_grids"]
+    return found
 
 
 def _classic_blank(config: ClassicConfig) -> dict[str, Tensor]:
@@ -74,34 +41,155 @@ def _classic_blank(config: ClassicConfig) -> dict[str, Tensor]:
     }
 
 
-def _qwen3_vl_blank(config: Any) -> dict[str, Tensor]:
-    vision = config.vision_config
-    side = vision.spatial_merge_size
-    numbers = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
-    return {
-        "pixel_values": torch.zeros(side * side, numbers),
-        "image_grid_thw": torch.tensor([[1, side, side]]),
-    }
+def _vision_width(config: Any) -> int:
+    return int(config.vision_config.hidden_size)
 
+
+_LAYOUT = ("image_tiles", "image_content")
+_LAYERS = "the vision layers that the projector reads"
+_LAST = "the last vision layer, before merging"
+
+_LLAVA = Family(
+    image_inputs=("pixel_values",),
+    optional_inputs=("image_sizes",),
+    channels=grids.layer_channels,
+    grids=grids.layer_grids,
+    blank=blanks.square,
+    title="LLaVA-1.5, Pixtral",
+    reads=_LAYERS,
+    tested="CLIP and Pixtral towers",
+    coordinates="unit",
+)
+_LLAVA_NEXT = Family(
+    image_inputs=("pixel_values", "image_sizes"),
+    layout_inputs=_LAYOUT,
+    channels=grids.layer_channels,
+    grids=grids.layer_tile_grids,
+    blank=blanks.pinpoints,
+    title="LLaVA-NeXT (LLaVA-1.6)",
+    reads=f"{_LAYERS}: joined tiles plus the overview",
+    tested="a CLIP tower, one to four tiles",
+    coordinates="unit",
+)
+_QWEN = Family(
+    image_inputs=("pixel_values", "image_grid_thw"),
+    position_inputs=("image_grid_thw", "mm_token_type_ids"),
+    channels=_vision_width,
+    grids=grids.window_grids,
+    blank=blanks.windows,
+    title="Qwen3-VL",
+    reads=_LAST,
+    tested="native resolution",
+    coordinates="json",
+)
+_GLM = replace(
+    _QWEN,
+    channels=lambda config: int(config.vision_config.out_hidden_size),
+    grids=grids.merged_grids,
+    title="GLM-4.1V",
+    reads="merged vision features, before the projector",
+    coordinates="bins",
+)
+_IDEFICS = Family(
+    image_inputs=("pixel_values",),
+    optional_inputs=("pixel_attention_mask",),
+    layout_inputs=_LAYOUT,
+    channels=_vision_width,
+    grids=grids.last_layer_tile_grids,
+    blank=blanks.nested_tile,
+    title="Idefics3",
+    reads=f"{_LAST}: joined tiles plus the overview",
+    tested="pictures with and without tiles",
+)
+_GEMMA = Family(
+    image_inputs=("pixel_values",),
+    channels=_vision_width,
+    grids=grids.last_layer_grids,
+    blank=blanks.square,
+    title="Gemma 3",
+    reads=_LAST,
+    tested="square pictures",
+)
 
 FAMILIES: dict[str, Family] = {
     "mustela_classic": Family(
         image_inputs=("pixel_values",),
         optional_inputs=("image_tiles", "image_content", "tile_pixel_values"),
-        position_inputs=(),
-        channels=lambda config: config.region_width,
+        channels=lambda config: int(config.region_width),
         grids=_classic_grids,
         blank=_classic_blank,
+        title="a language model and a --vision_tower",
+        reads="the tower's mm_vision_select_layer; with tiles joined tiles and overview",
         tested="CLIP, SigLIP and DINOv2 towers with Llama, Qwen3 and Gemma language models",
     ),
-    "qwen3_vl": Family(
-        image_inputs=("pixel_values", "image_grid_thw"),
-        position_inputs=("image_grid_thw", "mm_token_type_ids"),
-        channels=lambda config: config.vision_config.hidden_size,
-        grids=_qwen3_vl_grids,
-        blank=_qwen3_vl_blank,
-        tested="tiny Qwen3-VL, native resolution",
+    "llava": _LLAVA,
+    "vipllava": replace(_LLAVA, optional_inputs=(), title="ViP-LLaVA", tested="a CLIP tower, several layers"),
+    "llava_next": _LLAVA_NEXT,
+    "llava_onevision": replace(
+        _LLAVA_NEXT, title="LLaVA-OneVision", tested="a SigLIP tower, one to four tiles"
     ),
+    "qwen2_vl": replace(_QWEN, title="Qwen2-VL", coordinates="corners"),
+    "qwen2_5_vl": replace(_QWEN, title="Qwen2.5-VL", grids=grids.shuffled_window_grids, coordinates="pixels"),
+    "qwen3_vl": _QWEN,
+    "qwen3_5": replace(_QWEN, title="Qwen3.5"),
+    "glm4v": _GLM,
+    "glm46v": replace(_GLM, title="GLM-4.6V"),
+    "idefics3": _IDEFICS,
+    "smolvlm": replace(_IDEFICS, title="SmolVLM, SmolVLM2"),
+    "paligemma": replace(_GEMMA, title="PaliGemma, PaliGemma 2", coordinates="tokens", template="paligemma"),
+    "gemma3": _GEMMA,
+    "gemma4": Family(
+        image_inputs=("pixel_values", "image_position_ids"),
+        position_inputs=("mm_token_type_ids",),
+        channels=_vision_width,
+        grids=grids.pooled_grids,
+        blank=blanks.positions,
+        title="Gemma 4",
+        reads="pooled vision features, before the projector",
+        tested="native resolution",
+    ),
+    "internvl": Family(
+        image_inputs=("pixel_values",),
+        layout_inputs=_LAYOUT,
+        channels=_vision_width,
+        grids=grids.layer_tile_grids_overview_last,
+        blank=blanks.tile,
+        title="InternVL 3, 3.5 (the -hf ones)",
+        reads=f"{_LAST}: joined tiles plus the overview",
+        tested="pictures with and without tiles",
+    ),
+    "molmo2": Family(
+        image_inputs=("pixel_values", "image_token_pooling", "image_grids"),
+        position_inputs=("mm_token_type_ids",),
+        layout_inputs=("image_num_crops",),
+        channels=lambda config: int(config.text_config.hidden_size),
+        grids=grids.pooled_crop_grids,
+        blank=blanks.crops,
+        prepare=grids.number_patches,
+        title="Molmo 2",
+        reads="image tokens of the canvas of crops, behind the projector",
+        tested="overlapping crops, with a processor that does what its own, in torchvision, does",
+    ),
+    "mistral3": Family(
+        image_inputs=("pixel_values", "image_sizes"),
+        channels=grids.layer_channels,
+        grids=grids.native_grids,
+        blank=blanks.native,
+        title="Mistral Small 3.1",
+        reads=_LAYERS,
+        tested="native resolution",
+    ),
+}
+
+
+# Why some kinds can't have regions, or can't yet.
+_QUERIES = "its image tokens are queries about the whole picture and have no place in it"
+REFUSED: dict[str, str] = {
+    **dict.fromkeys(
+        ("aria", "blip-2", "idefics2", "instructblip", "instructblipvideo", "kosmos-2"), _QUERIES
+    ),
+    "gemma3n": "its vision encoder needs the package timm, which it isn't tried with",
+    "mllama": "its language model looks at pictures in layers of their own and has no image tokens",
 }
 
 
@@ -109,110 +197,15 @@ def family_of(base_config: PreTrainedConfig) -> Family:
     """Return the family of a base.
 
     Raises:
-        ConfigError: no family is known for this kind of base.
+        ConfigError: none is known for this kind of base, and its layout isn't plain; says what is missing.
     """
-    try:
-        return FAMILIES[base_config.model_type]
-    except KeyError:
-        known = ", ".join(sorted(FAMILIES))
-        hint = " Take it over first: mustela convert llava." if base_config.model_type == "llava" else ""
-        raise ConfigError(
-            f"model_name_or_path: no region family for bases of type {base_config.model_type!r}: it must say"
-            f" which vision features make the grid and in which order. Known: {known}.{hint}"
-        ) from None
-
-
-@dataclass(frozen=True)
-class ImageFeatures:
-    """Encoded pictures, to be used for any number of questions.
-
-    Attributes:
-        outputs: what the base's `get_image_features` returned; `pooler_output` has one entry a picture.
-        grids: the feature grids that regions are read from.
-    """
-
-    outputs: Any
-    grids: FeatureGrids
-
-    def __len__(self) -> int:
-        """Number of pictures."""
-        return len(self.outputs.pooler_output)
-
-    def select(self, index: list[int]) -> ImageFeatures:
-        """Return the pictures at `index`, in that order, with repeats."""
-        outputs = self.outputs.__class__(pooler_output=[self.outputs.pooler_output[i] for i in index])
-        deepstack = self.outputs.get("deepstack_features")
-        if deepstack is not None:
-            outputs["deepstack_features"] = [[layer[i] for i in index] for layer in deepstack]
-        chosen = torch.tensor(index, device=self.grids.start.device, dtype=torch.long)
-        return ImageFeatures(outputs, self.grids.select(chosen))
-
-    def split(self) -> list[ImageFeatures]:
-        """Return each picture alone, in memory of its own."""
-        return [self.select([index])._copied() for index in range(len(self))]
-
-    def _copied(self) -> ImageFeatures:
-        outputs = self.outputs.__class__(
-            pooler_output=[picture.clone() for picture in self.outputs.pooler_output]
-        )
-        deepstack = self.outputs.get("deepstack_features")
-        if deepstack is not None:
-            outputs["deepstack_features"] = [[picture.clone() for picture in layer] for layer in deepstack]
-        return ImageFeatures(outputs, self.grids.copied())
-
-    @classmethod
-    def join(cls, parts: Sequence[ImageFeatures]) -> ImageFeatures:
-        """Return the pictures of several as one."""
-        outputs = parts[0].outputs.__class__(
-            pooler_output=[picture for part in parts for picture in part.outputs.pooler_output]
-        )
-        deepstacks = [part.outputs.get("deepstack_features") for part in parts]
-        if deepstacks[0] is not None:
-            outputs["deepstack_features"] = [
-                [picture for layer in layers for picture in layer] for layers in zip(*deepstacks, strict=True)
-            ]
-        return cls(outputs, FeatureGrids.join([part.grids for part in parts]))
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that the features take, in bytes."""
-        deepstack = self.outputs.get("deepstack_features") or ()
-        pictures = [*self.outputs.pooler_output, *(picture for layer in deepstack for picture in layer)]
-        return sum(tensor.nbytes for tensor in (self.grids.table, *pictures))
-
-
-def encode_images(base: PreTrainedModel, inputs: Mapping[str, Tensor]) -> ImageFeatures:
-    """Run the base's vision part once.
-
-    Args:
-        base: an image-text-to-text model.
-        inputs: its image inputs; names of no family member are ignored.
-
-    Raises:
-        ConfigError: the base's kind is not known.
-    """
-    family = family_of(base.config)
-    given = {name: inputs[name] for name in family.image_inputs}
-    given |= {name: inputs[name] for name in family.optional_inputs if name in inputs}
-    outputs = base.model.get_image_features(**given, return_dict=True)
-    return ImageFeatures(outputs, family.grids(base.model, outputs, given))
-
-
-def check_image_tokens(input_ids: Tensor, token_id: int, images: ImageFeatures | None) -> None:
-    """Compare the image tokens of a batch with what the vision part made for them.
-
-    Args:
-        input_ids: `(B, T)`, image placeholders expanded.
-        token_id: id of the image token.
-        images: encoded pictures; None if there are none.
-
-    Raises:
-        CountMismatchError: the two numbers differ.
-    """
-    tokens = int((input_ids == token_id).sum())
-    features = 0 if images is None else sum(len(each) for each in images.outputs.pooler_output)
-    if tokens != features:
-        raise CountMismatchError(
-            f"The batch has {tokens} image tokens, but its {0 if images is None else len(images)} images give"
-            f" {features} features. Use the model's own processor, and don't cut its ids."
-        )
+    kind = base_config.model_type
+    if kind in FAMILIES:
+        return FAMILIES[kind]
+    reason = REFUSED[kind] if kind in REFUSED else why_not_plain(base_config)
+    if reason is None:
+        return PLAIN
+    known = ", ".join(sorted(FAMILIES))
+    raise ConfigError(
+        f"model_name_or_path: no region family for bases of type {kind!r}: {reason}. Known: {known}."
+    )

@@ -19,14 +19,16 @@ from mustela.constants import IGNORE_INDEX
 from mustela.errors import CountMismatchError
 from mustela.model.alignment import align_weights
 from mustela.model.configuration import MustelaConfig
-from mustela.model.families import ImageFeatures, check_image_tokens, encode_images, family_of
+from mustela.model.families import family_of
 from mustela.model.grids import FeatureGrids
+from mustela.model.image_features import ImageFeatures, check_image_tokens, encode_images
 from mustela.model.injection import head_only_at, region_embeddings, region_rows
 from mustela.model.loss import supervised_loss
 from mustela.model.parts import part_of
 from mustela.model.region_encoders import RegionEncoder, build_region_encoder
 from mustela.model.region_encoders.mask import ZeroConvolution
 from mustela.model.region_tower import join_grids, make_region_join, make_region_tower, region_channels
+from mustela.model.row_attention import RowLayout, rows_apart, takes_rows
 from mustela.model.visibility import visibility
 
 if TYPE_CHECKING:
@@ -153,7 +155,7 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def image_inputs(self) -> tuple[str, ...]:
         """Names of the image tensors that `encode_images` takes; a batch may lack some."""
         own = () if self.region_tower is None else ("region_pixel_values", "region_window")
-        return (*self.family.image_inputs, *self.family.optional_inputs, *own)
+        return (*self.family.tensors, *own)
 
     def encode_images(self, **inputs: Tensor) -> ImageFeatures:
         """Run the vision part once; hand the result to `forward` or `generate` as `image_features`.
@@ -171,7 +173,7 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             join=self.region_join,
             only=self.config.region_tower_join == "only",
         )
-        return ImageFeatures(features.outputs, grids)
+        return ImageFeatures(features.outputs, features.tokens, grids)
 
     def encode_regions(
         self, images: ImageFeatures | None, points_RP2: Tensor | None, image_R: Tensor | None
@@ -265,7 +267,7 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             inputs["region_window"] = torch.tensor([[0.0, 0.0, 1.0, 1.0]], device=self.device)
         features = self.encode_images(**inputs)
         deepstack = features.outputs.get("deepstack_features") or ()
-        outputs = [*features.outputs.pooler_output, *(picture for layer in deepstack for picture in layer)]
+        outputs = [*features.tokens, *(picture for layer in deepstack for picture in layer)]
         return torch.stack([features.grids.table.sum(), *(output.sum() for output in outputs)]).sum()
 
     def forward(
@@ -293,8 +295,11 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         Raises:
             CountMismatchError: numbers of region tokens, regions or images disagree.
         """
-        segments = inputs.pop("segments", None)
-        if segments is not None:
+        segments, layout = inputs.pop("segments", None), None
+        if segments is not None and attention_mask is not None and takes_rows(self.base):
+            documents = torch.stack([torch.zeros_like(segments), segments], dim=-1)
+            layout = RowLayout.of(attention_mask, documents, inputs["position_ids"])
+        elif segments is not None:
             attention_mask = visibility(self.base, attention_mask, segments, inputs.get("position_ids"))
         # Before the regions, as pictures are: some engines join gradients in the order in which they come.
         has_pictures = inputs.get("pixel_values") is not None or inputs.get("image_features") is not None
@@ -302,7 +307,10 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         rows, region_features, inputs = self._prepare(input_ids, inputs)
         if blank is not None:
             region_features = region_features + blank
-        with region_embeddings(self.get_input_embeddings(), rows, region_features):
+        with (
+            region_embeddings(self.get_input_embeddings(), rows, region_features),
+            rows_apart(self.base, layout),
+        ):
             if labels is None:
                 outputs = self.base(input_ids=input_ids, attention_mask=attention_mask, **inputs)
                 return MustelaOutput(logits=outputs.logits, cache=outputs.get("cache"))

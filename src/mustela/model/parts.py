@@ -19,11 +19,16 @@ _MARKS: tuple[tuple[str, Part], ...] = (
     ("token_norm.", "projector"),
     ("newline.", "projector"),
     ("tile_projector.", "projector"),
+    ("image_newline", "projector"),
+    ("connector.", "projector"),
+    ("embed_vision.", "projector"),
     ("visual.merger.", "projector"),
+    ("visual.downsample.", "projector"),
     ("visual.deepstack_merger_list.", "projector"),
     ("vision_tower.", "vision_tower"),
     ("tile_tower.", "vision_tower"),
     ("visual.", "vision_tower"),
+    ("vision_model.", "vision_tower"),
 )
 
 

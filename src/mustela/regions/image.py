@@ -73,8 +73,8 @@ def load_image(
     `source` is a path, the bytes of a file, or a Pillow image (which is not changed). The EXIF orientation is
     applied unless `exif` is False. Transparent pixels show `background`; 16-bit, float, palette, CMYK and all
     other modes are converted to the colours they mean. Of an animation the first frame is used, with a
-    `FirstFrameWarning` unless `quiet`. A file that is missing, empty, damaged, no image, or has more than `max_pixels`
-    pixels is an `ImageError` with its path (or `name`) and the reason.
+    `FirstFrameWarning` unless `quiet`. A file that is missing, empty, damaged, no image, or has more than
+    `max_pixels` pixels is an `ImageError` with its path (or `name`) and the reason.
     """
     label = _label(source, name)
     with _opened(source, label, max_pixels) as image:

@@ -53,7 +53,7 @@ def make_app(service: Service, *, keys: Sequence[str] = (), hosts: Sequence[str]
         """Tell whether the process lives."""
         return JSONResponse({"status": service.state}, 500 if service.state == "stopped" else 200)
 
-    @app.get("/readyz")
+    @app.get("/readyz", responses={503: {"description": "Not yet, or no more."}})
     async def readiness() -> Response:
         """Tell whether requests can be answered."""
         return JSONResponse({"status": service.state}, 200 if service.state == "ready" else 503)

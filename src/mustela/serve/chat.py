@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,7 @@ from mustela.serve.conversation import (
     wanted_tokens,
     wants_masks,
 )
-from mustela.serve.errors import ApiError, refused
+from mustela.serve.errors import ApiError, refused, too_late
 from mustela.serve.fetching import Fetcher
 from mustela.serve.images import Picture, PictureCache, read_picture
 from mustela.serve.limits import Limits
@@ -119,7 +120,8 @@ class Chat:
         self._metrics = metrics
         # Downloads wait for others; reading pictures and prompts is work.
         self._readers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="read")
-        self._tokenizing = asyncio.Lock()
+        # Tokenizers are not made for several threads at once.
+        self._tokenizing = threading.Lock()
 
     def close(self) -> None:
         """End the threads."""
@@ -143,9 +145,7 @@ class Chat:
         )
         pictures = [await loop.run_in_executor(self._readers, read, url) for url in image_urls(request)]
         self._metrics.reused(sum(picture.features is not None for picture in pictures))
-        # Tokenizers are not made for several threads at once.
-        async with self._tokenizing:
-            return await loop.run_in_executor(self._readers, self._encode, request, pictures)
+        return await loop.run_in_executor(self._readers, self._encode, request, pictures)
 
     def _encode(self, request: ChatRequest, pictures: Sequence[Picture]) -> Asked:
         try:
@@ -157,7 +157,8 @@ class Chat:
                 limits=self._limits,
                 frames=[picture.transform for picture in prepared],
             )
-            sample = self._processor.encode(rendered, prepared, rng=None, generation=True)
+            with self._tokenizing:
+                sample = self._processor.encode(rendered, prepared, rng=None, generation=True)
         except MustelaError as error:
             raise refused(str(error), code="invalid_conversation", param="messages") from error
         return Asked(sample, pictures, self._max_new_tokens(request, int(sample["input_ids"].shape[0])))
@@ -231,9 +232,7 @@ class Chat:
                 first = False
                 yield content
             elif isinstance(content, TimeoutError):
-                raise ApiError(
-                    504, "the answer was not ready in time; try a shorter max_tokens.", code="timeout"
-                )
+                raise too_late()
             elif content is not None:
                 raise ApiError(500, "the answer could not be made.", code="internal_error")
             else:

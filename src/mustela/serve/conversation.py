@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,9 @@ _ROLES: dict[str, Role] = {
     "user": "user",
     "assistant": "assistant",
 }
+
+
+_PLACEHOLDER = re.compile(r"<region\d*>")
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def image_urls(request: ChatRequest) -> list[str]:
 def wants_masks(request: ChatRequest) -> bool:
     """Tell whether the regions are the alpha channels of the pictures: placeholders, but no `regions`."""
     return request.regions is None and any(
-        "<region" in text
+        _PLACEHOLDER.search(text)
         for message in request.messages
         if message.role == "user"
         for text in _texts(message)

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from mustela.serve.chat import Answer, Asked, Chat
 from mustela.serve.completion import AnswerMessage, AnswerRegion, Choice, Naming, Usage
-from mustela.serve.errors import ApiError, error_body, internal_error, refused
+from mustela.serve.errors import ApiError, error_body, internal_error, refused, too_late
 from mustela.serve.failure import log_failure
 from mustela.serve.schema import ChatRequest
 from mustela.serve.service import Service
@@ -47,9 +47,15 @@ class ChatEndpoint:
         """Answer a request; its place is taken until the last byte is sent."""
         with self.service.admission.enter():
             deadline = time.monotonic() + self.service.limits.seconds
-            async with asyncio.timeout(self.service.limits.seconds + GRACE_SECONDS):
-                response = await self._respond(Request(scope, receive), deadline)
-                await response(scope, receive, send)
+            response = None
+            try:
+                async with asyncio.timeout(self.service.limits.seconds + GRACE_SECONDS):
+                    response = await self._respond(Request(scope, receive), deadline)
+                    await response(scope, receive, send)
+            except TimeoutError as error:
+                # A response that has begun can only be broken off.
+                if response is None:
+                    raise too_late() from error
 
     async def _respond(self, request: Request, deadline: float) -> Response:
         chat = self.service.chat
@@ -65,7 +71,10 @@ class ChatEndpoint:
             asked = await _unless_gone(request, chat.prepare(body))
             if body.stream:
                 return StreamingResponse(
-                    self._events(chat, body, asked, deadline), media_type="text/event-stream"
+                    self._events(chat, body, asked, deadline),
+                    media_type="text/event-stream",
+                    # nginx would hold pieces back until it has many.
+                    headers={"cache-control": "no-cache", "x-accel-buffering": "no"},
                 )
             return await _unless_gone(request, self._whole(chat, body, asked, deadline))
         except ClientDisconnect:

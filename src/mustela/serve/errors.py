@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-__all__ = ["ApiError", "ErrorBody", "error_body", "error_response", "internal_error", "refused"]
+__all__ = ["ApiError", "ErrorBody", "error_body", "error_response", "internal_error", "refused", "too_late"]
 
 _TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
 
@@ -67,6 +67,11 @@ def refused(message: str, *, code: str = "invalid_value", param: str | None = No
 def internal_error() -> ApiError:
     """The error of a request that found a defect."""
     return ApiError(500, "the server made a mistake; its log says where.", code="internal_error")
+
+
+def too_late() -> ApiError:
+    """The error of a request whose time is over."""
+    return ApiError(504, "the answer was not ready in time; try a shorter max_tokens.", code="timeout")
 
 
 def error_body(error: ApiError) -> Mapping[str, object]:

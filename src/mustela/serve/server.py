@@ -89,7 +89,8 @@ def serve(load: Loader, options: ServerOptions, limits: Limits, *, tell: Callabl
             uvicorn.Config(
                 make_app(service, keys=options.keys, hosts=_names(options)),
                 access_log=options.log_requests,
-                log_level="info" if options.log_requests else "warning",
+                # Warnings are of what clients send.
+                log_level="info" if options.log_requests else "error",
                 lifespan="off",
                 ws="none",
                 http="h11",
@@ -124,14 +125,15 @@ def _names(options: ServerOptions) -> Sequence[str] | None:
 
 @contextmanager
 def _listening(options: ServerOptions) -> Iterator[socket.socket]:
+    if not 0 <= options.port < 2**16:
+        raise ConfigError(f"--port {options.port}: ports are 0 (any free one) to 65535.")
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     try:
         listener = socket.create_server((options.host, options.port), family=family, backlog=2048)
-    except (OSError, OverflowError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+    except OSError as error:
         raise ConfigError(
-            f"can't listen on --host {options.host} --port {options.port}: {reason}. Choose another port, or"
-            " 0 for any free one."
+            f"can't listen on --host {options.host} --port {options.port}: {error.strerror or error}. Choose"
+            " another port, or 0 for any free one."
         ) from error
     with listener:
         yield listener

@@ -32,6 +32,7 @@ from mustela.train.plan import Lengths, describe_stage, schedule
 from mustela.train.rehearsal import Rehearsal
 from mustela.train.stage import set_up_learning
 from mustela.train.stand_in import StandIn
+from mustela.train.stand_in_base import build_stand_in_base
 
 _SAMPLES_LOOKED_AT = 64
 
@@ -98,15 +99,26 @@ def _build(
     if from_scratch is None and stand_in is not None and stand_in.replaces_model(stage.model):
         # There are no numbers to draw.
         with rehearsal, initialization.no_init_weights():
-            built = build_stand_in(
-                stand_in.language_model,
-                stand_in.vision_tower,
-                tokenizer_texts(data),
-                version=stage.model.version,
-                regions=region_settings(stage.model),
-                classic=classic,
-                dtype=frozen_dtype(training),
-            )
+            regions, dtype = region_settings(stage.model), frozen_dtype(training)
+            if stand_in.base is not None:
+                built = build_stand_in_base(
+                    stand_in.base,
+                    stand_in.image_processor or {},
+                    tokenizer_texts(data),
+                    regions=regions,
+                    rehearsal=rehearsal,
+                    dtype=dtype,
+                )
+            else:
+                built = build_stand_in(
+                    stand_in.language_model or {},
+                    stand_in.vision_tower or {},
+                    tokenizer_texts(data),
+                    version=stage.model.version,
+                    regions=regions,
+                    classic=classic,
+                    dtype=dtype,
+                )
             if quantisation is not None:
                 pack(built[0], quantisation, rehearsal)
         return built, [

@@ -17,6 +17,8 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
+_FEW = 256
+
 
 class Rehearsal(TorchDispatchMode):
     """While it is active, floating-point tensors are fake, and the bytes of all living storages are counted.
@@ -51,7 +53,10 @@ class Rehearsal(TorchDispatchMode):
         tensors = [value for value in flat if isinstance(value, Tensor)]
         if any(tensor.is_meta and not isinstance(tensor, FakeTensor) for tensor in tensors):
             return func(*args, **(kwargs or {}))
-        if not any(isinstance(tensor, FakeTensor) or tensor.is_floating_point() for tensor in tensors):
+        if func is torch.ops.aten.eq.Scalar and tensors[0].is_floating_point():
+            # No number equals another: models ask so whether a picture is only there to fill up a batch.
+            return torch.zeros(tensors[0].shape, dtype=torch.bool)
+        if not any(isinstance(tensor, FakeTensor) or _is_large(tensor) for tensor in tensors):
             made = self._from_integers(func, args, dict(kwargs or {}), is_factory=not tensors)
         elif func._schema.is_mutable and tensors and not isinstance(tensors[0], FakeTensor):
             # A real tensor of integers that takes values nobody knows keeps those that it has.
@@ -70,7 +75,7 @@ class Rehearsal(TorchDispatchMode):
         return made
 
     def _from_integers(self, func: Any, args: Any, kwargs: dict[str, Any], *, is_factory: bool) -> Any:
-        """Run on integers alone: really, unless floating-point numbers come of it."""
+        """Run on integers and a few numbers alone: really, unless many numbers come of it."""
         if is_factory and kwargs.get("device") is not None and torch.device(kwargs["device"]).type == "meta":
             return func(*args, **kwargs)
         if is_factory:
@@ -80,9 +85,7 @@ class Rehearsal(TorchDispatchMode):
                 return made
             del made
         made = func(*args, **kwargs)
-        return tree_map_only(
-            Tensor, lambda each: self.adopt(each) if each.is_floating_point() else each, made
-        )
+        return tree_map_only(Tensor, lambda each: self.adopt(each) if _is_large(each) else each, made)
 
     def _faked(self, value: Any) -> Any:
         return self.adopt(value) if isinstance(value, Tensor) and not isinstance(value, FakeTensor) else value
@@ -101,6 +104,11 @@ class Rehearsal(TorchDispatchMode):
     def _forget(self, key: int, size: int) -> None:
         self._living.discard(key)
         self.now -= size
+
+
+def _is_large(tensor: Tensor) -> bool:
+    """Say of real numbers whether they are faked; a few are kept, as positions are made of them."""
+    return tensor.is_floating_point() and tensor.numel() > _FEW
 
 
 def _positions(index: Tensor | None) -> list[Tensor | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,9 @@ class StandIn:
     Attributes:
         language_model: its configuration, with its `model_type`.
         vision_tower: likewise.
+        base: the configuration of a ready model, in place of both.
+        image_processor: what its preprocessor_config.json holds.
+        picture: width and height of a large picture.
         samples: of an epoch; by the stages' names in a run of stages.
         tokens: of a long sample, the picture's included.
         supervised: tokens of its answers.
@@ -36,8 +39,11 @@ class StandIn:
         devices: that the run is meant for.
     """
 
-    language_model: Mapping[str, Any]
-    vision_tower: Mapping[str, Any]
+    language_model: Mapping[str, Any] | None = None
+    vision_tower: Mapping[str, Any] | None = None
+    base: Mapping[str, Any] | None = None
+    image_processor: Mapping[str, Any] | None = None
+    picture: Sequence[int] = (1280, 960)
     samples: int | Mapping[str, int] = 0
     tokens: int = 1024
     supervised: int = 256
@@ -55,9 +61,11 @@ class StandIn:
         for name in values:
             if name not in known:
                 raise ConfigError(f"stand_in: {name} is not a known key.{nearest(name, known)}")
-        for name in ("language_model", "vision_tower"):
+        needed = ("base", "image_processor") if "base" in values else ("language_model", "vision_tower")
+        for name in needed:
             if not isinstance(values.get(name), Mapping):
-                raise ConfigError(f"stand_in: {name} is the configuration of a model, with its model_type.")
+                what = "an image processor" if name == "image_processor" else "a model, with its model_type"
+                raise ConfigError(f"stand_in: {name} is the configuration of {what}.")
         return cls(**values)
 
     def replaces_model(self, model: ModelArguments) -> bool:
@@ -82,7 +90,7 @@ class StandIn:
             processor: of the model.
             longest: tokens at most.
         """
-        width, height = processor.settings.resized_image_wh or (336, 336)
+        width, height = processor.settings.resized_image_wh or self.picture
         picture = Image.new("RGB", (width, height), "gray")
         has_regions = processor.settings.region_token is not None and processor.template.name != "plain"
         count = self.regions if has_regions else 0
@@ -101,4 +109,10 @@ class StandIn:
         filling = torch.full((more,), processor.pad_token_id)
         targets = torch.full((more,), IGNORE_INDEX)
         targets[more - answer :] = processor.pad_token_id
-        return {**sample, "input_ids": torch.cat([ids, filling]), "labels": torch.cat([labels, targets])}
+        kinds: dict[str, torch.Tensor] = {
+            name: torch.cat([sample[name], torch.zeros(more, dtype=torch.long)])
+            for name in ("mm_token_type_ids", "token_type_ids")
+            if name in sample
+        }
+        longer = {"input_ids": torch.cat([ids, filling]), "labels": torch.cat([labels, targets])}
+        return {**sample, **longer, **kinds}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 import time
+import warnings
 from collections.abc import Iterator, Sized
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -194,7 +195,11 @@ class MustelaTrainer(CheckpointingTrainer):
         """
         self._since = time.monotonic()
         try:
-            with self._stop.listening():
+            with self._stop.listening(), warnings.catch_warnings():
+                # Of the logits, which nothing changes in place.
+                warnings.filterwarnings("ignore", message=r"FSDP2-wrapped module .* returned a view")
+                # Of small convolutions in DDP: a hint about speed.
+                warnings.filterwarnings("ignore", message=r"Grad strides do not match bucket view strides")
                 result = self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         except pickle.UnpicklingError as error:
             raise CheckpointError(

@@ -65,7 +65,7 @@ def write_benchmark_comparison(
     """
     if names is not None and len(names) != len(folders):
         raise ConfigError(f"{len(names)} names for {len(folders)} evaluations.")
-    called = names or [None] * len(folders)
+    called: Sequence[str | None] = names or [None] * len(folders)
     results = [read_result(folder, name=name) for folder, name in zip(folders, called, strict=True)]
     sections = [_section(same, root=root, pictures=pictures, seed=seed) for same in group_results(results)]
     lead = f"{len(results)} evaluations of {len(sections)} benchmark{'s' if len(sections) > 1 else ''}."
