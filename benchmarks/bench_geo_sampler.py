@@ -1,4 +1,4 @@
-"""The `geo` region encoder against its textbook formulation: time and equality of outputs and gradients.
+"""The `geo` region encoder against its textbook formulation: time, memory, equality of outputs and gradients.
 
     python benchmarks/bench_geo_sampler.py
 
@@ -10,23 +10,19 @@ flatten alike.
 
 from __future__ import annotations
 
-import json
+import argparse
 import os
-import platform
-import statistics
-import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import torch
+from measuring import RUNS, counted_peak, machine, take_turns, write
 from torch import Tensor
 
 from mustela.model.grids import FeatureGrids, sample_grids
 from mustela.model.region_encoders.geo import GeoSampler, farthest_points, nearest_points, take
 
 CHANNELS, HIDDEN, SIDE, POINTS = 1024, 4096, 24, 512
-RUNS = 7
-RESULT = Path(__file__).parent / "results" / "geo_sampler.json"
 
 
 def textbook(encoder: GeoSampler, grids: FeatureGrids, points: Tensor, image: Tensor) -> Tensor:
@@ -46,50 +42,80 @@ def textbook(encoder: GeoSampler, grids: FeatureGrids, points: Tensor, image: Te
     return result
 
 
-def measure(function: Callable[[], Tensor], encoder: GeoSampler) -> tuple[list[float], Tensor, Tensor]:
-    """Time forward and backward; return seconds, the output and one gradient."""
-    seconds = []
-    for _ in range(RUNS + 1):
-        encoder.zero_grad()
-        began = time.perf_counter()
-        output = function()
-        output.square().mean().backward()
-        seconds.append(time.perf_counter() - began)
-    gradient = encoder.stages[0].aggregate.weight.grad
-    return seconds[1:], output.detach(), gradient.clone()
+def multiplications(regions: int) -> tuple[float, float]:
+    """Return how many multiplications the textbook and mustela take forward, in matrix products."""
+    width, kept = CHANNELS + 2, (128, 32)
+    ends = regions * (kept[-1] * CHANNELS**2 + CHANNELS * HIDDEN)
+    book = regions * sum(n * 24 for n in kept) * (width**2 + 2 * width * CHANNELS)
+    grid = 2 * SIDE**2 * CHANNELS**2
+    second = regions * sum(kept) * CHANNELS**2
+    composed = len(kept) * CHANNELS * width**2
+    return book + ends, grid + second + composed + ends
 
 
 def main() -> None:
-    """Measure 4 and 16 regions on one picture; write JSON and print a table."""
-    torch.set_num_threads(os.cpu_count() or 1)
+    """Measure regions on one picture and write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--regions", type=int, nargs="+", default=[16, 64])
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--runs", type=int, default=RUNS)
+    arguments = parser.parse_args()
+    where = machine(arguments.threads)
     torch.manual_seed(0)
     encoder = GeoSampler(CHANNELS, HIDDEN)
-    rows = []
-    for regions in (4, 16):
+    rows: list[dict[str, Any]] = []
+    for regions in arguments.regions:
         grids = FeatureGrids.from_batch(torch.randn(1, SIDE, SIDE, CHANNELS))
         corner, extent = torch.rand(regions, 1, 2) * 0.5, torch.rand(regions, 1, 2) * 0.4 + 0.1
         points = corner + extent * torch.rand(regions, POINTS, 2)
         image = torch.zeros(regions, dtype=torch.long)
-        book, expected, expected_gradient = measure(
-            lambda g=grids, p=points, i=image: textbook(encoder, g, p, i), encoder
-        )
-        ours, output, gradient = measure(lambda g=grids, p=points, i=image: encoder(g, p, i), encoder)
-        rows.append(
+        found: dict[str, tuple[Tensor, Tensor]] = {}
+
+        def side(name: str, function: Callable[..., Tensor], *inputs: Any, kept: Any = found) -> Any:
+            def run() -> None:
+                encoder.zero_grad(set_to_none=True)
+                output = function(*inputs)
+                output.square().mean().backward()
+                kept[name] = output.detach(), encoder.stages[0].aggregate.weight.grad.clone()
+
+            return run
+
+        inputs = (grids, points, image)
+        sides = {
+            "textbook": side("textbook", textbook, encoder, *inputs),
+            "mustela": side("mustela", encoder, *inputs),
+        }
+        peaks = {name: counted_peak(sides[name]) for name in sides}
+        times = take_turns(sides, runs=arguments.runs)
+        (expected, expected_gradient), (output, gradient) = found["textbook"], found["mustela"]
+        book, ours = multiplications(regions)
+        rows += [
             {
                 "regions": regions,
-                "textbook_seconds": statistics.median(book),
-                "mustela_seconds": statistics.median(ours),
-                "times_faster": statistics.median(book) / statistics.median(ours),
-                "largest_difference": float((output - expected).abs().max()),
-                "largest_gradient_difference": float((gradient - expected_gradient).abs().max()),
+                "side": name,
+                "cpu_s": times[name].cpu_s,
+                "wall_s": times[name].wall_s,
+                "times_faster_cpu": times["textbook"].cpu_s / times[name].cpu_s,
+                "predicted": book / (book if name == "textbook" else ours),
+                "peak_mb": peaks[name] / 1e6,
+                "share_of_memory": peaks[name] / peaks["textbook"],
+                "output_difference": float((output - expected).abs().max()) if name == "mustela" else 0.0,
+                "gradient_difference": float((gradient - expected_gradient).abs().max())
+                if name == "mustela"
+                else 0.0,
+                "runs": times[name].runs,
             }
-        )
-    machine = {"cpu": platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__}
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n", encoding="utf-8")
-    print(f"forward and backward, median of {RUNS}; {machine}")
-    for row in rows:
-        print("  ".join(f"{key}: {value:.3g}" for key, value in row.items()))
+            for name in sides
+        ]
+    notes = [
+        "`predicted` is the ratio of multiplications in matrix products. What keeps the measured one below is"
+        " what both do alike and is bound by memory: gathering neighbours, ReLU, LayerNorm and pooling.",
+        "Memory is the most bytes of tensors that lived at once in one forward and backward pass, weights"
+        " left out and gradients counted.",
+    ]
+    write("geo_sampler", "The region sampler", machine=where, rows=rows, notes=notes)
 
 
 if __name__ == "__main__":

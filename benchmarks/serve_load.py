@@ -168,7 +168,9 @@ def bad_client(server: Server, bodies: list[bytes], until: float, counts: Counts
             connection.close()
         with counts.lock:
             counts.disturbances += 1
-        time.sleep(0.05)
+            pause = counts.seconds[-1] if counts.seconds else 0.5
+        # Not more often than the others ask.
+        time.sleep(min(pause, max(0.0, until - time.monotonic())))
 
 
 def measure(model: str, *, clients: int, seconds: float) -> dict[str, Any]:

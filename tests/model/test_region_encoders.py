@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mustela.model.grids import FeatureGrids, sample_grids
-from mustela.model.region_encoders import GeoSampler, MeanEncoder, RoiEncoder
+from mustela.model.region_encoders import GeoSampler, MeanEncoder, RoiEncoder, geo
 
 CHANNELS, WIDTH = 16, 24
 
@@ -137,3 +137,24 @@ def test_fewer_points_than_neighbors() -> None:
     encoder = GeoSampler(CHANNELS, WIDTH, sub_points=(4, 2), neighbors=24)
     output = encoder(random_grids(), random_points()[:, :4], torch.tensor([0, 1, 0]))
     assert output.isfinite().all()
+
+
+@pytest.mark.parametrize("group", [1, 2])
+def test_regions_in_groups_equal_all_at_once(monkeypatch: pytest.MonkeyPatch, group: int) -> None:
+    encoder = encoders()[0]
+    grids = FeatureGrids.from_batch(torch.randn(1, 6, 6, CHANNELS))
+    points = torch.cat([box_points(0.1 * n, 0.2, 0.5 + 0.1 * n, 0.9) for n in range(5)])
+    image = torch.zeros(5, dtype=torch.long)
+
+    def gradients() -> tuple[Tensor, list[Tensor]]:
+        encoder.zero_grad()
+        output = encoder(grids, points, image)
+        output.square().sum().backward()
+        return output.detach(), [parameter.grad.clone() for parameter in encoder.parameters()]
+
+    whole = gradients()
+    monkeypatch.setattr(geo, "NUMBERS_AT_ONCE", group * 16 * 6 * CHANNELS)
+    grouped = gradients()
+    torch.testing.assert_close(grouped, whole)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(grids, points, image), whole[0])

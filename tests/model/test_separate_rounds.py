@@ -39,6 +39,7 @@ def gradients(model, batch):
     return loss.detach(), grown
 
 
+@pytest.mark.usefixtures("in_sdpa")
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_a_row_of_rounds_equals_the_conversations_one_by_one(classic_pair, attention):
     pair = classic_pair
@@ -76,7 +77,8 @@ def test_layers_with_a_window(scratch, kind):
 
 def test_segments_and_positions(classic_pair):
     row = classic_pair.processor.encode(conversation(), [noise(0)], separate_rounds=True)
-    segments, positions = row["segments"], row["position_ids"]
+    (documents, segments), positions = row["segments"].unbind(-1), row["position_ids"]
+    assert not documents.any()
     shared = int((segments == 0).sum())
     assert set(segments.tolist()) == {0, 1, 2, 3}
     assert positions[:shared].tolist() == list(range(shared))
@@ -95,11 +97,11 @@ def test_regions_keep_the_order_of_the_text(classic_pair):
 
 def test_rounds_that_do_not_fit_go_with_their_regions(classic_pair):
     whole = classic_pair.processor.encode(conversation(), [noise(0)], separate_rounds=True)
-    limit = int((whole["segments"] <= 2).sum()) + 3
+    limit = int((whole["segments"][:, 1] <= 2).sum()) + 3
     row = classic_pair.processor.encode(conversation(), [noise(0)], separate_rounds=True, max_length=limit)
     assert len(row["input_ids"]) <= limit
     assert len(row["region_points"]) == 1
-    assert set(row["segments"].tolist()) == {0, 1, 2}
+    assert set(row["segments"][:, 1].tolist()) == {0, 1, 2}
 
 
 def test_one_round_and_generation_are_as_ever(classic_pair):
@@ -119,9 +121,11 @@ def test_pictures_between_rounds_keep_a_conversation_whole():
     assert rounds_apart(rendered) == [rendered]
 
 
-def test_attention_without_a_mask_of_its_own_is_refused(classic_pair):
+@pytest.mark.parametrize("attention", ["flash_attention_2", "flex_attention"])
+def test_attention_without_a_mask_of_its_own_is_refused(classic_pair, monkeypatch, attention):
     row = classic_pair.processor.encode(conversation(), [noise(0)], separate_rounds=True)
-    classic_pair.model.base.config.get_text_config()._attn_implementation = "flash_attention_2"
+    config = classic_pair.model.base.config.get_text_config()
+    monkeypatch.setattr(config, "_attn_implementation", attention)
     with pytest.raises(ConfigError, match="separate_rounds needs attn_implementation sdpa or eager"):
         classic_pair.model(**classic_pair.batch([row]))
 

@@ -168,6 +168,7 @@ def files() -> list[bytes]:
     return made
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @FUZZ
 @given(st.data())
 def test_damaged_pictures(tiny: Predictor, data: st.DataObject) -> None:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -41,24 +41,26 @@ def started(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str]
             process.stdout.close()
 
 
-def post(port: int, **settings: object) -> http.client.HTTPResponse:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+@contextmanager
+def asked(port: int, **settings: object) -> Iterator[http.client.HTTPResponse]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     body = json.dumps(question("Is it?", **settings))
     connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
-    return connection.getresponse()
+    with closing(connection), connection.getresponse() as response:
+        yield response
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_what_runs_is_finished_before_the_end(tiny_model_folder: Path, number: signal.Signals) -> None:
-    with started(tiny_model_folder) as (process, port):
-        streams = [post(port, stream=True, max_tokens=200) for _ in range(3)]
+    with started(tiny_model_folder) as (process, port), ExitStack() as stack:
+        streams = [stack.enter_context(asked(port, stream=True, max_tokens=200)) for _ in range(3)]
         heads = [stream.read(20) for stream in streams]
         process.send_signal(number)
         ends = [stream.read() for stream in streams]
         assert all(head.startswith(b"data: ") for head in heads)
         assert all(end.endswith(b"data: [DONE]\n\n") for end in ends)
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
         assert process.stdout is not None
         assert process.stdout.read() == ""
         with pytest.raises(ConnectionRefusedError):
@@ -68,9 +70,10 @@ def test_what_runs_is_finished_before_the_end(tiny_model_folder: Path, number: s
 @pytest.mark.slow
 def test_requests_are_logged_when_asked(tiny_model_folder: Path) -> None:
     with started(tiny_model_folder, "--log_requests") as (process, port):
-        assert post(port, max_tokens=2).status == 200
+        with asked(port, max_tokens=2) as response:
+            assert response.status == 200
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(120)
         assert process.stdout is not None
         said = process.stdout.read()
         assert '"POST /v1/chat/completions HTTP/1.1" 200' in said

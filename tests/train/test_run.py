@@ -127,7 +127,7 @@ def no_model(*args, **kwargs):
         ({"lora_enable": True}, "lora_enable"),
         ({"bits": 4}, "bits 4"),
         ({"image_grid_pinpoints": "[[336, 672]]"}, "image_grid_pinpoints is for tiles"),
-        ({"eval_strategy": "steps"}, "--eval_strategy needs held-out records"),
+        ({"eval_strategy": "steps"}, "--eval_strategy needs something to ask: give --eval_data_path FILE"),
         ({"coordinate_digit_weights": [1, 2]}, "a coordinate three digits"),
         ({"remove_unused_columns": True}, "remove_unused_columns would drop"),
         ({"stages": [{"name": "a"}, {"name": "b", "region_encoder": "mean"}]}, "share one model"),

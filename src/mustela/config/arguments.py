@@ -211,6 +211,21 @@ class DataArguments:
     data_cache_dir: str | None = field(
         default=None, metadata={"help": "folder of the memory-mapped tables made from record files"}
     )
+    cache_vision_features: str | None = field(
+        default=None,
+        metadata={
+            "help": "folder to keep a frozen vision tower's features in; later epochs skip decoding and tower"
+        },
+    )
+    cache_vision_features_gb: float = field(
+        default=50.0, metadata={"help": "size of that folder at most, in GB; further pictures aren't kept"}
+    )
+    packing: bool = field(
+        default=False,
+        metadata={
+            "help": "put several samples into each row of model_max_length ids; they don't see each other"
+        },
+    )
     separate_rounds: bool = field(
         default=False,
         metadata={

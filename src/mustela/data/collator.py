@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 import torch
@@ -61,7 +62,7 @@ def collate(
         if name in samples[0]:
             batch[name] = pad(name, value)
     if any("segments" in sample for sample in samples):
-        samples = [_with_segments(sample) for sample in samples]
+        samples = [with_segments(sample) for sample in samples]
         batch["segments"] = pad("segments", -1.0)
         batch["position_ids"] = pad("position_ids", 0.0)
     pictures = [int(sample["num_images"]) for sample in samples]
@@ -77,12 +78,38 @@ def collate(
     return batch
 
 
-def _with_segments(sample: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+def with_segments(sample: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Return a sample with the segments and positions that it has without saying so."""
     if "segments" in sample:
         return sample
     ids = sample["input_ids"]
-    return {**sample, "segments": torch.zeros_like(ids), "position_ids": torch.arange(len(ids))}
+    whole = {"segments": ids.new_zeros(len(ids), 2), "position_ids": torch.arange(len(ids))}
+    return {**sample, **whole}
+
+
+def join_samples(samples: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Put samples behind one another into one row, each a document of its own.
+
+    Args:
+        samples: as for `collate`.
+
+    Returns:
+        One sample of all their tokens, pictures and regions, with `segments` and `position_ids`, see
+        `mustela.model.visibility`; what a document begins with has no label, as nothing comes before it.
+    """
+    documents: list[dict[str, Tensor]] = []
+    for number, sample in enumerate(map(with_segments, samples)):
+        labels = sample["labels"].clone()
+        labels[:1] = IGNORE_INDEX
+        segments = torch.stack([torch.full_like(labels, number), sample["segments"][:, 1]], dim=-1)
+        documents.append({**sample, "labels": labels, "segments": segments})
+    pictures = [int(sample["num_images"]) for sample in documents]
+    for sample, before in zip(documents, accumulate(pictures, initial=0), strict=False):
+        if "region_image" in sample:
+            sample["region_image"] = sample["region_image"] + before
+    names = dict.fromkeys(name for sample in documents for name in sample if name != "num_images")
+    row = {name: torch.cat([sample[name] for sample in documents if name in sample]) for name in names}
+    return {**row, "num_images": torch.tensor(sum(pictures))}
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -13,14 +14,16 @@ from torch.utils.data import Dataset
 
 from mustela.data.augment import Augmentation
 from mustela.data.check import CheckOptions
+from mustela.data.feature_cache import FeatureReader, picture_key
 from mustela.data.image_folder import locate_image
 from mustela.data.making import SampleMaker
+from mustela.data.pictures import PreparedImage
 from mustela.data.processor import DigitWeights, MustelaProcessor
-from mustela.data.record import Record
-from mustela.data.render import RenderOptions
+from mustela.data.record import ImageRef, Record
+from mustela.data.render import RenderOptions, render, sample_rng
 from mustela.data.rounds import SampleTooLongError
-from mustela.errors import ImageError, RecordError
-from mustela.regions import load_image
+from mustela.errors import ImageError, RecordError, RegionError, TemplateError
+from mustela.regions import image_size, load_image
 
 logger = logging.getLogger(__name__)
 
@@ -47,9 +50,11 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
         max_length: ids at most, see `mustela.data.rounds.fit_rounds`.
         digit_weights: see `MustelaProcessor.encode`.
         separate_rounds: see `MustelaProcessor.encode`.
-        augmentation: changes pictures and regions together; None for none.
+        augmentation: changes pictures and regions together; None for none, as with `features`.
         on_bad_image: `skip` puts the next record in the place of one whose picture can't be read.
         checks: which image paths and sizes are allowed, as when the records were checked.
+        features: kept features of pictures, which needn't be decoded; None decodes all. Samples then have
+            `picture_kept (N,)`, `image_maps` of the kept ones, `picture_key` and `picture_size` of others.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
         augmentation: Augmentation | None = None,
         on_bad_image: Literal["error", "skip"] = "error",
         checks: CheckOptions | None = None,
+        features: FeatureReader | None = None,
     ) -> None:
         self.source = source
         self._maker = SampleMaker(
@@ -80,6 +86,7 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
         )
         self.on_bad_image = on_bad_image
         self.checks = checks or CheckOptions()
+        self.features = features
         self.epoch = 0
         # In shared memory, so that what workers skip is counted here.
         self._skipped = torch.zeros(len(_KINDS), dtype=torch.long).share_memory_()
@@ -98,18 +105,61 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         for position in range(index, index + len(self)):
-            try:
-                return self.sample(position % len(self))
-            except SampleTooLongError as error:
-                self._count("too_long", f'record "{self.source[position % len(self)][0].id}": {error}')
-            except ImageError as error:
-                if self.on_bad_image == "error":
-                    raise
-                self._count("bad_image", str(error))
+            sample = self.sample_or_none(position % len(self))
+            if sample is not None:
+                return sample
         raise RecordError(
             f"none of the {len(self)} records gives a sample; the last reasons are in the log."
             " Raise model_max_length, or check image_folder."
         )
+
+    def sample_or_none(self, index: int) -> dict[str, Tensor] | None:
+        """Return the sample of one record; None, and counted, where it is to be skipped."""
+        try:
+            return self.sample(index)
+        except SampleTooLongError as error:
+            self._count("too_long", f'record "{self.source[index][0].id}": {error}')
+        except ImageError as error:
+            if self.on_bad_image == "error":
+                raise
+            self._count("bad_image", str(error))
+        return None
+
+    def longest(self, index: int) -> int | None:
+        """Return how many ids a record's sample has at most in any epoch, without looking at its pictures.
+
+        Boxes are counted as boxes, which are longer than points. Augmentation may change numbers, and so add
+        an id here and there. None, and counted, where the sample is to be skipped.
+        """
+        record, folder = self.source[index]
+        try:
+            sizes = [image.size_wh or self._size_of(image, folder) for image in record.images]
+            maker, processor = self._maker, self._maker.processor
+            options = replace(maker.options, box_input="box")
+            rng = sample_rng(maker.seed, 0, index)
+            frames = processor.frames(options.coordinates, sizes)
+            rendered = render(record, options, sizes_wh=sizes, rng=rng, frames=frames)
+            apart = maker.separate_rounds
+            whole = processor.count_tokens(rendered, sizes, separate_rounds=apart)
+            limit = maker.max_length
+            if limit is not None and whole > limit:
+                self._maker.processor.count_tokens(rendered, sizes, max_length=limit, separate_rounds=apart)
+                # Rounds that don't fit with boxes may fit with points: only the limit is sure.
+                whole = limit
+        except SampleTooLongError as error:
+            self._count("too_long", f'record "{record.id}": {error}')
+        except ImageError as error:
+            if self.on_bad_image == "error":
+                raise ImageError(f'record "{record.id}": {error}') from error
+            self._count("bad_image", f'record "{record.id}": {error}')
+        except (RecordError, RegionError, TemplateError) as error:
+            raise type(error)(f'record "{record.id}": {error}') from error
+        else:
+            return whole
+        return None
+
+    def _size_of(self, image: ImageRef, folder: Path | None) -> tuple[int, int]:
+        return image_size(_locate(image, folder, self.checks), max_pixels=self.checks.max_image_pixels)
 
     def sample(self, index: int) -> dict[str, Tensor]:
         """Return the sample of one record, with its position as `record (1,)`.
@@ -120,8 +170,37 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
             RecordError, RegionError, TemplateError: anything else that is wrong; all name the record.
         """
         record, folder = self.source[index]
+        if self.features is not None:
+            kept = self._prepared(record, folder, self.features)
+            return self._maker.make(record, kept, epoch=self.epoch, position=index)
         images = read_images(record, folder, checks=self.checks)
         return self._maker.make(record, images, epoch=self.epoch, position=index)
+
+    def _prepared(self, record: Record, folder: Path | None, features: FeatureReader) -> list[PreparedImage]:
+        """Return a record's pictures with kept features, or decoded and with what they are kept by."""
+        made = []
+        try:
+            for image in record.images:
+                path = _locate(image, folder, self.checks)
+                content = _content(path)
+                key = picture_key(content)
+                found = features.get(key)
+                if found is not None:
+                    maps, size_wh = found
+                    inputs = {"image_maps": maps[None], "picture_kept": torch.tensor([True])}
+                    made.append(self._maker.processor.place_image(size_wh, inputs))
+                    continue
+                picture = load_image(content, max_pixels=self.checks.max_image_pixels, name=str(path))
+                prepared = self._maker.processor.prepare_image(picture)
+                new = {
+                    "picture_kept": torch.tensor([False]),
+                    "picture_key": torch.tensor([list(key)], dtype=torch.uint8),
+                    "picture_size": torch.tensor([picture.size]),
+                }
+                made.append(replace(prepared, inputs={**prepared.inputs, **new}))
+        except ImageError as error:
+            raise ImageError(f'record "{record.id}": {error}') from error
+        return made
 
     def _count(self, kind: str, reason: str) -> None:
         self._skipped[_KINDS.index(kind)] += 1
@@ -138,12 +217,20 @@ def read_images(
     """
     try:
         checks = checks or CheckOptions()
-        paths = [
-            locate_image(
-                image.path, folder or Path(), absolute_paths=checks.absolute_paths, symlinks=checks.symlinks
-            )
-            for image in record.images
-        ]
+        paths = [_locate(image, folder, checks) for image in record.images]
         return [load_image(path, max_pixels=checks.max_image_pixels) for path in paths]
     except ImageError as error:
         raise ImageError(f'record "{record.id}": {error}') from error
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path}: can't be read: {error.strerror or error}.") from error
+
+
+def _locate(image: ImageRef, folder: Path | None, checks: CheckOptions) -> Path:
+    return locate_image(
+        image.path, folder or Path(), absolute_paths=checks.absolute_paths, symlinks=checks.symlinks
+    )

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from mustela.data.augment import Augmentation, augment
+from mustela.data.pictures import PreparedImage
 from mustela.data.processor import DigitWeights, MustelaProcessor
 from mustela.data.record import Record
 from mustela.data.render import RenderOptions, render, sample_rng
@@ -42,9 +43,11 @@ class SampleMaker:
     augmentation: Augmentation | None = None
 
     def make(
-        self, record: Record, images: Sequence[Image.Image], *, epoch: int, position: int
+        self, record: Record, images: Sequence[Image.Image | PreparedImage], *, epoch: int, position: int
     ) -> dict[str, Tensor]:
         """Return the sample of a record with its pictures, and its position as `record (1,)`.
+
+        Pictures that are prepared already are not augmented.
 
         Raises:
             SampleTooLongError: not even its first round fits.
@@ -52,9 +55,11 @@ class SampleMaker:
         """
         rng = sample_rng(self.seed, epoch, position)
         shown = list(images)
-        if self.augmentation is not None and self.train:
-            record, shown = augment(record, shown, self.augmentation, rng=rng)
-        sizes = [image.size for image in shown]
+        plain = [image for image in images if isinstance(image, Image.Image)]
+        if self.augmentation is not None and self.train and len(plain) == len(shown):
+            record, plain = augment(record, plain, self.augmentation, rng=rng)
+            shown = list(plain)
+        sizes = [image.size_wh if isinstance(image, PreparedImage) else image.size for image in shown]
         frames = self.processor.frames(self.options.coordinates, sizes)
         rendered = render(record, self.options, sizes_wh=sizes, rng=rng, frames=frames)
         try:

@@ -19,6 +19,7 @@ from mustela.data.normalising import normalise
 from mustela.data.processor_settings import ProcessorSettings
 from mustela.data.resizing import RESIZERS
 from mustela.data.tiling import TileTokens
+from mustela.errors import ConfigError
 from mustela.regions import Size, Stretch, Tiled, Transform
 from mustela.regions.transform import Resizer
 
@@ -68,30 +69,47 @@ def prepare_image(
     """
     image_processor = base_processor.image_processor
     resizer = RESIZERS[settings.image_resize]
-    transform: Transform
     layout: dict[str, Tensor] = {}
-    if settings.image_aspect_ratio is not None and settings.resized_image_wh is not None:
-        size_wh = settings.resized_image_wh
-        transform = fit_classic(
-            settings.image_aspect_ratio, image.size, size_wh, grids_wh=settings.image_grids
-        )
-        overview = Stretch(image.size, size_wh) if isinstance(transform, Tiled) else transform
+    transform = _classic_fit(image.size, settings)
+    if transform is not None:
+        overview = transform
+        if isinstance(transform, Tiled):
+            overview = Stretch(image.size, settings.resized_image_wh or image.size)
         inputs = normalise([overview.apply(image, resizer=resizer)], image_processor)
     else:
         inputs = image_processor([image], **_options(base_processor))
         fit = fit_of_base(image_processor, inputs, image.size)
         transform, layout = fit.transform, fit.inputs()
     tensors = {name: value for name, value in inputs.items() if name not in _FOR_EXPANSIONS} | layout
+    expansion = _expansion(transform, inputs, base_processor, settings)
     if settings.image_aspect_ratio == "anyres":
-        tiled = transform if isinstance(transform, Tiled) else None
-        count = tile_tokens(settings, base_processor).count(tiled)
-        expansion = [base_processor.image_token_id] * count
         tensors |= _tile_inputs(image, transform, tile_processor or image_processor, resizer)
-    else:
-        expansion = _expansion(base_processor, inputs)
     if settings.region_image_wh is not None:
         tensors |= _region_inputs(image, transform, region_processor, settings.region_image_wh, resizer)
     return PreparedImage(image.size, tensors, expansion, transform)
+
+
+def place_image(
+    size_wh: Size, base_processor: Any, settings: ProcessorSettings, *, inputs: Mapping[str, Tensor]
+) -> PreparedImage:
+    """Return what `prepare_image` makes of a picture of this size, with other tensors in place of its own.
+
+    Only where mustela fits pictures itself; anything else would need the picture.
+
+    Raises:
+        ConfigError: the base's image processor fits them.
+    """
+    transform = _classic_fit(size_wh, settings)
+    if transform is None or settings.resized_image_wh is None:
+        raise ConfigError(
+            "The base's image processor fits pictures in its own way: their tokens can't be counted without"
+            " them. packing and cache_vision_features need the composition of --vision_tower and a language"
+            " model."
+        )
+    width, height = settings.resized_image_wh
+    shape_only = {"pixel_values": torch.zeros(1, 1, 1, 1).expand(1, 3, height, width)}
+    expansion = _expansion(transform, shape_only, base_processor, settings)
+    return PreparedImage(size_wh, inputs, expansion, transform)
 
 
 def join_inputs(inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -106,13 +124,7 @@ def fits_of(
     sizes_wh: Sequence[Size], base_processor: Any, settings: ProcessorSettings
 ) -> tuple[Transform, ...]:
     """Return how pictures of these sizes are fitted, before there are any."""
-    encoder_wh = settings.resized_image_wh
-    if settings.image_aspect_ratio is not None and encoder_wh is not None:
-        return tuple(
-            fit_classic(settings.image_aspect_ratio, size, encoder_wh, grids_wh=settings.image_grids)
-            for size in sizes_wh
-        )
-    return tuple(_fit_of_blank(base_processor, size) for size in sizes_wh)
+    return tuple(_classic_fit(size, settings) or _fit_of_blank(base_processor, size) for size in sizes_wh)
 
 
 @lru_cache(maxsize=4096)
@@ -137,7 +149,20 @@ def _options(base_processor: Any) -> dict[str, Any]:
     return options
 
 
-def _expansion(base_processor: Any, inputs: Any) -> list[int]:
+def _classic_fit(size_wh: Size, settings: ProcessorSettings) -> Transform | None:
+    if settings.image_aspect_ratio is None or settings.resized_image_wh is None:
+        return None
+    return fit_classic(
+        settings.image_aspect_ratio, size_wh, settings.resized_image_wh, grids_wh=settings.image_grids
+    )
+
+
+def _expansion(
+    transform: Transform, inputs: Any, base_processor: Any, settings: ProcessorSettings
+) -> list[int]:
+    if settings.image_aspect_ratio == "anyres":
+        tiled = transform if isinstance(transform, Tiled) else None
+        return [base_processor.image_token_id] * tile_tokens(settings, base_processor).count(tiled)
     token, tokenizer = base_processor.image_token, base_processor.tokenizer
     text = base_processor.replace_image_token(inputs, 0)
     count = text.count(token)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,30 +12,26 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import AutoImageProcessor, AutoProcessor
+from transformers import AutoImageProcessor
 from transformers.processing_utils import ProcessorMixin
 
-from mustela.constants import REGION_TOKEN
-from mustela.data.pictures import PreparedImage, fits_of, join_inputs, prepare_image
+from mustela.data.base_processor import load_base_processor
+from mustela.data.pictures import PreparedImage, fits_of, join_inputs, place_image, prepare_image
 from mustela.data.processor_settings import ProcessorSettings
-from mustela.data.prompt import EncodedPrompt, coordinate_digit_weights, encode_prompt
 from mustela.data.render import Rendered, RenderedRegion
-from mustela.data.rounds import SampleTooLongError
-from mustela.data.rounds_apart import join_rounds, rounds_apart
-from mustela.data.slots import check_counts, expand_slots, fit_with_regions
+from mustela.data.sample_text import DigitWeights, SampleWriter
+from mustela.data.slots import check_counts
 from mustela.data.templates import Template
 from mustela.data.token_types import token_types
-from mustela.data.tokenizer import load_tokenizer, sentencepiece_only
-from mustela.errors import CheckpointError, MissingExtraError
+from mustela.errors import CheckpointError
 from mustela.regions import CoordinateStyle, Size, Transform
 
 _BASE_FOLDER = "base_processor"
 _TILES = "tile_processor"
 _REGIONS = "region_processor"
 _FILE = "processor_config.json"
-DigitWeights = tuple[float, float, float]
 
-__all__ = ["DigitWeights", "MustelaProcessor", "ProcessorSettings", "load_base_processor"]
+__all__ = ["DigitWeights", "MustelaProcessor", "ProcessorSettings"]
 
 
 class MustelaProcessor:
@@ -114,7 +110,7 @@ class MustelaProcessor:
                 for a generation.
 
         Returns:
-            `input_ids`, `labels` (and `label_weights`, and with separate rounds `segments` and
+            `input_ids`, `labels` (and `label_weights`, and with separate rounds `segments (T, 2)` and
             `position_ids`) `(T,)`; `region_points (R, P, 2)` in 0..1 of the
             encoded picture and `region_image (R,)` where there are regions; the base's image tensors;
             `num_images`, a scalar.
@@ -124,37 +120,17 @@ class MustelaProcessor:
             CountMismatchError: pictures or regions and their slots differ in number.
         """
         check_counts(rendered, images)
-        pictures = [
+        pictures: Sequence[PreparedImage] = [
             image if isinstance(image, PreparedImage) else self.prepare_image(image) for image in images
         ]
-        conversations = rounds_apart(rendered) if separate_rounds and not generation else [rendered]
-        encoded: list[EncodedPrompt] = []
-        for each in conversations:
-            try:
-                encoded.append(self._fitted(each, pictures, max_length=max_length, generation=generation))
-            except SampleTooLongError:
-                if not encoded:
-                    raise
-                break
-        pictures = pictures[: len(encoded[0].image_positions)]
-        samples = [
-            expand_slots(
-                each,
-                [picture.expansion for picture in pictures],
-                coordinate_digit_weights(each, digit_weights) if digit_weights else None,
-                region_length=self.settings.tokens_per_region,
-            )
-            for each in encoded
-        ]
-        regions = [
-            region
-            for each, one in zip(encoded, conversations, strict=False)
-            for region in one.regions[: len(each.region_positions)]
-        ]
-        sample = samples[0]
-        if len(samples) > 1:
-            sample, rounds = join_rounds(samples, region_token_id=self.region_token_id, max_length=max_length)
-            regions = [region for one in conversations[:rounds] for region in one.regions]
+        sample, regions, pictures = self._writer.write(
+            rendered,
+            pictures,
+            max_length=max_length,
+            generation=generation,
+            digit_weights=digit_weights,
+            separate_rounds=separate_rounds,
+        )
         sample |= token_types(self.base_processor, sample)
         if generation:
             sample.pop("labels")
@@ -166,36 +142,30 @@ class MustelaProcessor:
             sample["region_image"] = torch.tensor([region.image for region in regions])
         return sample
 
-    def _fitted(
+    def count_tokens(
         self,
         rendered: Rendered,
-        pictures: Sequence[PreparedImage],
+        sizes_wh: Sequence[Size],
         *,
-        max_length: int | None,
-        generation: bool,
-    ) -> EncodedPrompt:
-        """Write and encode a conversation; whole last rounds are dropped to keep to the length."""
-        prompt = self.template.render(
-            rendered.messages,
-            image_token=self.image_token,
-            region_token=self.settings.region_token or REGION_TOKEN,
-            add_generation_prompt=generation,
-            mm_use_im_start_end=self.settings.mm_use_im_start_end,
+        max_length: int | None = None,
+        separate_rounds: bool = False,
+    ) -> int:
+        """Return how many ids `encode` would make, from the sizes of the pictures alone.
+
+        Raises:
+            RecordError: as `encode`.
+            ConfigError: the base's image processor fits pictures in its own way.
+        """
+        pictures = [self.place_image(size_wh) for size_wh in sizes_wh]
+        sample, _, _ = self._writer.write(
+            rendered, pictures, max_length=max_length, separate_rounds=separate_rounds
         )
-        encoded = encode_prompt(
-            prompt,
-            self.tokenizer,
-            image_token=self.image_token,
-            region_token=self.settings.region_token or REGION_TOKEN,
-        )
-        if max_length is None:
-            return encoded
-        return fit_with_regions(
-            encoded,
-            rendered,
-            [len(picture.expansion) for picture in pictures],
-            max_length,
-            region_length=self.settings.tokens_per_region,
+        return len(sample["input_ids"])
+
+    @property
+    def _writer(self) -> SampleWriter:
+        return SampleWriter(
+            self.template, self.tokenizer, self.image_token, self.settings, self.region_token_id
         )
 
     def frames(self, coordinates: CoordinateStyle, sizes_wh: Sequence[Size]) -> tuple[Transform, ...] | None:
@@ -217,6 +187,14 @@ class MustelaProcessor:
             tile_processor=self.tile_processor,
             region_processor=self.region_processor,
         )
+
+    def place_image(self, size_wh: Size, inputs: Mapping[str, Tensor] | None = None) -> PreparedImage:
+        """Return what `prepare_image` makes of a picture of this size, with other tensors than its own.
+
+        Raises:
+            ConfigError: the base's image processor fits pictures in its own way.
+        """
+        return place_image(size_wh, self.base_processor, self.settings, inputs=inputs or {})
 
     def _points(
         self, region: RenderedRegion, picture: PreparedImage, rng: np.random.Generator | None
@@ -270,27 +248,3 @@ class MustelaProcessor:
         }
         settings = ProcessorSettings.from_json(content["settings"])
         return cls(base, Template.from_json(content["template"]), settings, **more)
-
-
-def load_base_processor(folder: str | Path, **kwargs: Any) -> Any:
-    """Load the processor of a base.
-
-    Args:
-        folder: folder or name.
-        kwargs: passed to `AutoProcessor.from_pretrained`.
-
-    Raises:
-        MissingExtraError: it needs a package that isn't installed.
-    """
-    try:
-        processor = AutoProcessor.from_pretrained(folder, **kwargs)
-    except ImportError as error:
-        reason = " ".join(str(error).split())
-        raise MissingExtraError(
-            f"the processor of {folder} needs a package that isn't installed; where it also reads videos,"
-            f" that is torchvision: pip install torchvision (the import said: {reason})"
-        ) from error
-    cache_dir = kwargs.get("cache_dir")
-    if sentencepiece_only(folder, cache_dir=cache_dir) is not None:
-        processor.tokenizer = load_tokenizer(folder, cache_dir=cache_dir)
-    return processor

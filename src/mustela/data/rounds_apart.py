@@ -73,8 +73,9 @@ def join_rounds(
         max_length: ids that the row may have; the first round is always kept, of the others as many as fit.
 
     Returns:
-        The same for the row, with `segments (T,)`: 0 for what all share, then 1, 2, ... for the rounds, and
-        `position_ids (T,)`, where each round goes on from what all share; and how many rounds it holds.
+        The same for the row, with `segments (T, 2)`, see `mustela.model.visibility`: one document, in which
+        branch 0 is what all share and 1, 2, ... are the rounds; and `position_ids (T,)`, where each round
+        goes on from what all share; and how many rounds it holds.
     """
     shared = _shared_length(samples, region_token_id)
     ends = torch.tensor([len(sample["input_ids"]) - shared for sample in samples]).cumsum(0) + shared
@@ -88,7 +89,8 @@ def join_rounds(
     tails = [torch.arange(shared, len(sample["input_ids"])) for sample in samples]
     row["position_ids"] = torch.cat([torch.arange(shared), *tails])
     lengths = torch.tensor([shared, *map(len, tails)])
-    row["segments"] = torch.arange(count + 1).repeat_interleave(lengths)
+    branches = torch.arange(count + 1).repeat_interleave(lengths)
+    row["segments"] = torch.stack([torch.zeros_like(branches), branches], dim=-1)
     return row, count
 
 

@@ -20,7 +20,8 @@ from transformers import (
 )
 
 from mustela.constants import IM_PATCH_TOKEN, REGION_TOKEN
-from mustela.data.processor import MustelaProcessor, ProcessorSettings, load_base_processor
+from mustela.data.base_processor import load_base_processor
+from mustela.data.processor import MustelaProcessor, ProcessorSettings
 from mustela.data.templates import get_template
 from mustela.data.tokenizer import load_tokenizer
 from mustela.errors import ConfigError

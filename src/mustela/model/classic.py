@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, LlavaForConditionalGeneration, LlavaModel, initialization
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from mustela.errors import ConfigError
+from mustela.errors import ConfigError, CountMismatchError
 from mustela.model.classic_config import ClassicConfig, is_convolutional, patch_size, prefix_tokens
 from mustela.model.grids import FeatureGrids
 from mustela.model.projectors import (
@@ -78,10 +78,11 @@ class ClassicModel(LlavaModel):
 
     def get_image_features(
         self,
-        pixel_values: Tensor,
+        pixel_values: Tensor | None = None,
         image_tiles: Tensor | None = None,
         image_content: Tensor | None = None,
         tile_pixel_values: Tensor | None = None,
+        image_maps: Tensor | None = None,
         **kwargs: Any,
     ) -> tuple[Any, ...] | BaseModelOutputWithPooling:
         """Encode pictures.
@@ -91,18 +92,25 @@ class ClassicModel(LlavaModel):
             image_tiles: `(N, 2)` rows and columns of tiles; 0 where a picture has none.
             image_content: `(N, 4)` left, top, right and bottom of the picture on its canvas, in pixels.
             tile_pixel_values: `(K, 3, H, W)` tiles of all pictures, each row by row.
+            image_maps: `(N, H, W, C)` from `vision_maps`, in place of `pixel_values`.
             kwargs: passed to the encoder.
 
         Returns:
             `pooler_output` is the tokens, one tensor a picture; `region_grids` the maps of regions.
         """
         kwargs.pop("return_dict", None)
-        outputs, maps = self._encode(self.vision_tower, self.config.vision_config, pixel_values, **kwargs)
-        tokens, rows_columns = self._project(
-            self.multi_modal_projector, self._selected(outputs, maps), maps.shape[1:3]
-        )
+        if image_maps is not None:
+            maps = image_maps.to(next(self.multi_modal_projector.parameters()).dtype)
+            outputs: Any = BaseModelOutputWithPooling()
+            selected = maps.flatten(1, 2)
+        elif pixel_values is not None:
+            outputs, maps = self._encode(self.vision_tower, self.config.vision_config, pixel_values, **kwargs)
+            selected = self._selected(outputs, maps)
+        else:
+            raise CountMismatchError("There is nothing to encode: give pixel_values or image_maps.")
+        tokens, rows_columns = self._project(self.multi_modal_projector, selected, maps.shape[1:3])
         outputs.pooler_output = list(tokens)
-        if image_tiles is None or image_content is None:
+        if image_tiles is None or image_content is None or pixel_values is None:
             outputs["region_grids"] = FeatureGrids.from_batch(maps)
             return outputs
         grids_rc = [(int(rows), int(columns)) for rows, columns in image_tiles.tolist()]
@@ -131,6 +139,10 @@ class ClassicModel(LlavaModel):
             region_map=self.config.region_map,
         )
         return outputs
+
+    def vision_maps(self, pixel_values: Tensor) -> Tensor:
+        """Return what the vision tower makes of pictures, before the projector: `(N, H, W, C)`."""
+        return self._encode(self.vision_tower, self.config.vision_config, pixel_values)[1]
 
     def _tiles(
         self, pixel_values: Tensor | None, grids_rc: Sequence[tuple[int, int]], **kwargs: Any

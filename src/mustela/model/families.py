@@ -114,7 +114,7 @@ _GEMMA = Family(
 FAMILIES: dict[str, Family] = {
     "mustela_classic": Family(
         image_inputs=("pixel_values",),
-        optional_inputs=("image_tiles", "image_content", "tile_pixel_values"),
+        optional_inputs=("image_tiles", "image_content", "tile_pixel_values", "image_maps"),
         channels=lambda config: int(config.region_width),
         grids=_classic_grids,
         blank=_classic_blank,

@@ -95,8 +95,8 @@ def encode_images(base: PreTrainedModel, inputs: Mapping[str, Tensor]) -> ImageF
     known: Mapping[str, Tensor] = {name: inputs[name] for name in family.tensors if name in inputs}
     if family.prepare is not None:
         known = family.prepare(known)
-    given = {name: known[name] for name in family.image_inputs}
-    given |= {name: known[name] for name in family.optional_inputs if name in known}
+    names = (*family.image_inputs, *family.optional_inputs)
+    given = {name: known[name] for name in names if name in known}
     outputs = base.model.get_image_features(**given, return_dict=True)
     grids = family.grids(base.model, outputs, known)
     return ImageFeatures(outputs, _by_picture(outputs.pooler_output, known, len(grids.start)), grids)

@@ -5,6 +5,7 @@ Shape legend: B samples, T tokens, V vocabulary, D width of the language model, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ from mustela.model.region_encoders import RegionEncoder, build_region_encoder
 from mustela.model.region_encoders.mask import ZeroConvolution
 from mustela.model.region_tower import join_grids, make_region_join, make_region_tower, region_channels
 from mustela.model.row_attention import RowLayout, rows_apart, takes_rows
-from mustela.model.visibility import visibility
+from mustela.model.visibility import flatten_rows, is_varlen, visibility
 
 if TYPE_CHECKING:
     from mustela.model.adapter import Adapter
@@ -222,7 +223,7 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         inputs = dict(inputs)
         points, image = inputs.pop("region_points", None), inputs.pop("region_image", None)
         features: ImageFeatures | None = inputs.pop("image_features", None)
-        if features is None and inputs.get("pixel_values") is not None:
+        if features is None and _has_pictures(inputs):
             features = self.encode_images(**inputs)
         for name in self.image_inputs:
             if name not in self.family.position_inputs:
@@ -289,21 +290,25 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             num_items_in_batch: supervised tokens to divide the loss by; the Trainer gives those of the whole
                 accumulated batch.
             inputs: `region_points (R, P, 2)` and `region_image (R,)`; the base's image tensors, or
-                `image_features` from `encode_images`; `segments` and `position_ids` `(B, T)` of rows that
-                hold several conversations; anything else that the base takes.
+                `image_features` from `encode_images`; `segments (B, T, 2)` and `position_ids (B, T)` of
+                rows that hold several conversations; anything else that the base takes.
 
         Raises:
             CountMismatchError: numbers of region tokens, regions or images disagree.
         """
         segments, layout = inputs.pop("segments", None), None
-        if segments is not None and attention_mask is not None and takes_rows(self.base):
-            documents = torch.stack([torch.zeros_like(segments), segments], dim=-1)
-            layout = RowLayout.of(attention_mask, documents, inputs["position_ids"])
+        if segments is not None and is_varlen(self.base) and isinstance(attention_mask, Tensor):
+            more = {"labels": labels, "label_weights": label_weights, "position_ids": inputs["position_ids"]}
+            flat = flatten_rows(segments, attention_mask, {"input_ids": input_ids, **more})
+            input_ids, labels, label_weights, inputs["position_ids"] = flat.values()  # type: ignore[assignment]
+            attention_mask = None
+        elif segments is not None and isinstance(attention_mask, Tensor) and takes_rows(self.base):
+            layout = RowLayout.of(attention_mask, segments, inputs["position_ids"])
         elif segments is not None:
             attention_mask = visibility(self.base, attention_mask, segments, inputs.get("position_ids"))
         # Before the regions, as pictures are: some engines join gradients in the order in which they come.
-        has_pictures = inputs.get("pixel_values") is not None or inputs.get("image_features") is not None
-        blank = None if has_pictures or not self._waits_for_pictures() else self.blank_picture()
+        given = _has_pictures(inputs) or inputs.get("image_features") is not None
+        blank = None if given or not self._waits_for_pictures() else self.blank_picture()
         rows, region_features, inputs = self._prepare(input_ids, inputs)
         if blank is not None:
             region_features = region_features + blank
@@ -343,3 +348,7 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         inputs.setdefault("suppress_tokens", [token for token in placeholders if token is not None])
         with region_embeddings(self.get_input_embeddings(), rows, region_features):
             return self.base.generate(input_ids=input_ids, **inputs)
+
+
+def _has_pictures(inputs: Mapping[str, Any]) -> bool:
+    return any(inputs.get(name) is not None for name in ("pixel_values", "image_maps"))

@@ -196,7 +196,11 @@ def takes_rows(base: PreTrainedModel) -> bool:
     """
     known = base.config.model_type == ClassicConfig.model_type
     plain = base.config.get_text_config()._attn_implementation == "sdpa"
-    return known and plain and base.device.type == "cpu" and not base.is_activation_checkpointing
+    if not known or not plain or base.device.type != "cpu" or base.is_activation_checkpointing:
+        return False
+    # A compiler would stop at every layer; it takes a mask.
+    language_model: Any = base.model.language_model
+    return language_model._compiled_call_impl is None
 
 
 @contextmanager

@@ -24,7 +24,7 @@ WINDOW_SECONDS = 0.005
 """How long the first request of a batch waits for company."""
 
 PATIENCE = 3.0
-"""A batch that newcomers wait for runs this many times as long as its prompts took, then they join."""
+"""Newcomers wait at most so many times as long as the prompts of a running batch took."""
 
 
 @dataclass(eq=False)
@@ -170,12 +170,14 @@ class Batcher:
         clock = _Clock()
 
         def interrupt() -> bool:
-            clock.tick()
             for job, row in zip(jobs, rows, strict=True):
                 if self._is_over(job):
                     row.cancel()
             self._tell_ended(jobs)
-            return clock.ran > PATIENCE * clock.prompts and self._has_room(len(self._running))
+            going = len(self._running)
+            clock.tick(min(len(self._waiting), self._batch - going) / self._batch)
+            dear = clock.lost > clock.prompts * going / len(rows)
+            return (dear or clock.ran > PATIENCE * clock.prompts) and self._has_room(going)
 
         decode_rows(self._model, self._processor, rows, interrupt=interrupt)
 
@@ -231,19 +233,30 @@ class Batcher:
 
 
 class _Clock:
-    """How long the prompts of a batch took, and how long it has run since."""
+    """When newcomers should join a batch: when as much was lost without them as their joining costs.
+
+    What is lost is the share of a full batch that could be used and isn't. What joining costs is that the
+    prompts of those who go on are read once more.
+
+    Attributes:
+        prompts: seconds that the prompts of the batch took.
+        ran: seconds since.
+        lost: seconds of them.
+    """
 
     def __init__(self) -> None:
-        self._start = time.monotonic()
-        self.prompts = 0.0
-        self.ran = 0.0
+        self._last = time.monotonic()
+        self.prompts = self.ran = self.lost = 0.0
 
-    def tick(self) -> None:
-        """Note the end of a step."""
+    def tick(self, idle: float) -> None:
+        """Note the end of a step; `idle` is the share of a full batch that others wait for."""
         now = time.monotonic()
         if self.prompts == 0.0:
-            self.prompts, self._start = now - self._start, now
-        self.ran = now - self._start
+            self.prompts = now - self._last
+        else:
+            self.ran += now - self._last
+            self.lost += (now - self._last) * idle
+        self._last = now
 
 
 def _encoded(picture: Picture) -> ImageFeatures:

@@ -58,7 +58,7 @@ class Limits:
     default_new_tokens: int = MAX_NEW_TOKENS
     context: int | None = None
     requests: int = 128
-    batch: int = 16
+    batch: int = 32
     batch_tokens: int = 65_536
     seconds: float = 120.0
     cache_images: int = 128

@@ -6,6 +6,7 @@ import math
 import signal
 import socket
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -108,6 +109,8 @@ def serve(load: Loader, options: ServerOptions, limits: Limits, *, tell: Callabl
                 failures.append(error)
                 server.should_exit = True
 
+        # Of files that clients send.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
         threading.Thread(target=start, name="load", daemon=True).start()
         with _signals_end_here():
             server.run(sockets=[listener])

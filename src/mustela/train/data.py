@@ -17,6 +17,8 @@ from mustela.constants import LOCATION_PATTERN
 from mustela.data.augment import Augmentation
 from mustela.data.check import CheckOptions
 from mustela.data.dataset import RecordDataset, RecordSource
+from mustela.data.feature_cache import FeatureReader
+from mustela.data.packing import PackedDataset
 from mustela.data.processor import DigitWeights, MustelaProcessor
 from mustela.data.record import Record
 from mustela.data.render import RenderOptions
@@ -61,19 +63,16 @@ class StageData:
         """The mixture, as a table."""
         return self.files.table
 
-    def training_set(self, processor: MustelaProcessor, training: TrainingArguments) -> RecordDataset:
-        """Make the training samples."""
+    def training_set(
+        self,
+        processor: MustelaProcessor,
+        training: TrainingArguments,
+        features: FeatureReader | None = None,
+    ) -> RecordDataset | PackedDataset:
+        """Make the training samples, with `packing` in rows of several, with kept features if there are."""
         data = self.arguments
-        augmentation = Augmentation(
-            flip=data.augment_flip,
-            turn=data.augment_turn,
-            color=data.augment_color,
-            crop=data.augment_crop,
-            crop_visible=data.augment_crop_visible,
-            scale=data.augment_scale,
-            flip_words=data.augment_flip_words,
-        )
-        return RecordDataset(
+        augmentation = augmentation_of(data)
+        dataset = RecordDataset(
             self.files.source,
             processor,
             options=self._options(processor),
@@ -84,7 +83,11 @@ class StageData:
             augmentation=augmentation if augmentation.changes else None,
             on_bad_image=data.on_bad_image,
             checks=check_options(data),
+            features=features,
         )
+        if not data.packing:
+            return dataset
+        return PackedDataset(dataset, row_length=training.model_max_length)
 
     def held_out(self, processor: MustelaProcessor, training: TrainingArguments) -> HeldOut:
         """Make the samples that the loss is measured on: some of the held-out records, evenly spread.
@@ -232,6 +235,19 @@ def render_options(model: ModelArguments, data: DataArguments) -> RenderOptions:
         add_region_feature=has_feature,
         clamp="last_pixel" if model.sampling_geometry == "original" else "edge",
         box_input=data.box_input,
+    )
+
+
+def augmentation_of(data: DataArguments) -> Augmentation:
+    """Collect how pictures change."""
+    return Augmentation(
+        flip=data.augment_flip,
+        turn=data.augment_turn,
+        color=data.augment_color,
+        crop=data.augment_crop,
+        crop_visible=data.augment_crop_visible,
+        scale=data.augment_scale,
+        flip_words=data.augment_flip_words,
     )
 
 

@@ -79,14 +79,15 @@ def describe_stage(
     sizes: Sequence[PartSize],
     memory: Memory,
     model_max_length: int,
+    unit: str = "sample",
 ) -> str:
-    """Write the plan of one stage as text."""
+    """Write the plan of one stage as text; `unit` is what a batch counts, sample or row."""
     lines = [f"stage {name}" if name else "training"]
     lines.append(
-        f"  {plan.samples} samples, {plan.batch} a step: {plan.steps} steps, {plan.epochs:.2f} epochs"
+        f"  {plan.samples} {unit}s, {plan.batch} a step: {plan.steps} steps, {plan.epochs:.2f} epochs"
     )
     lines.append(
-        f"  tokens a sample: {lengths.shortest} to {lengths.longest}, median {lengths.median}, "
+        f"  tokens a {unit}: {lengths.shortest} to {lengths.longest}, median {lengths.median}, "
         f"95 % up to {lengths.most} (limit {model_max_length}); {lengths.supervised:.0%} supervised"
     )
     lines.append(f"  {'part':<16}{'parameters':>16}{'learning':>16}")

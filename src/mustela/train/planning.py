@@ -14,6 +14,8 @@ from transformers import initialization
 from mustela.config.training import StageArguments
 from mustela.constants import IGNORE_INDEX
 from mustela.data.collator import collate
+from mustela.data.dataset import RecordDataset
+from mustela.data.packing import PackedDataset
 from mustela.data.processor import MustelaProcessor
 from mustela.model.build import build_stand_in
 from mustela.train.build import (
@@ -148,7 +150,8 @@ def _describe(
     projector = stage.model.pretrain_mm_mlp_adapter
     if stand_in is not None and projector is not None and not Path(projector).is_file():
         stage = replace(stage, model=replace(stage.model, pretrain_mm_mlp_adapter=None))
-    samples = _samples(stage, data, processor, stand_in)
+    dataset = None if data is None else data.training_set(processor, training)
+    samples = _samples(stage, dataset, processor, stand_in)
     lengths = [int(sample["input_ids"].shape[0]) for sample in samples]
     supervised = [int((sample["labels"] != IGNORE_INDEX).sum()) for sample in samples]
     chosen = _largest_batch(samples, lengths, training.train_batch_size)
@@ -164,7 +167,13 @@ def _describe(
     processes = training.world_size
     if processes == 1 and stand_in is not None:
         processes = stand_in.devices
-    count = len(data) if data is not None else stand_in.samples_of(stage.name) if stand_in is not None else 0
+    count = (
+        len(dataset)
+        if dataset is not None
+        else stand_in.samples_of(stage.name)
+        if stand_in is not None
+        else 0
+    )
     text = describe_stage(
         stage.name,
         plan=schedule(count, training, processes=processes),
@@ -172,17 +181,20 @@ def _describe(
         sizes=part_sizes(model, parts=learning.parts),
         memory=memory,
         model_max_length=training.model_max_length,
+        unit="row" if stage.data.packing else "sample",
     )
     return text, memory
 
 
 def _samples(
-    stage: StageArguments, data: StageData | None, processor: MustelaProcessor, stand_in: StandIn | None
+    stage: StageArguments,
+    dataset: RecordDataset | PackedDataset | None,
+    processor: MustelaProcessor,
+    stand_in: StandIn | None,
 ) -> list[dict[str, Tensor]]:
     """Return some of the samples, evenly spread, or the one that stands in for them."""
     training = stage.training
-    if data is not None:
-        dataset = data.training_set(processor, training)
+    if dataset is not None:
         count = min(_SAMPLES_LOOKED_AT, len(dataset))
         return [dataset[number * len(dataset) // count] for number in range(count)]
     if stand_in is None:

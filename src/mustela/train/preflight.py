@@ -21,6 +21,7 @@ from mustela.model.packaged import resolve_model_path
 from mustela.model.tensor_file import read_tensors
 from mustela.train.adapters import check_continues, saved_settings
 from mustela.train.data import held_out_folders
+from mustela.train.features import check_feature_cache
 from mustela.train.freezing import plan_freezing
 from mustela.train.stand_in import StandIn
 
@@ -59,6 +60,7 @@ def check_stages(
         if stand_in is None or not stand_in.replaces_model(stages[0].model):
             check_adapter_packages(stage)
         check_attention(stage.model)
+        check_feature_cache(stage)
         plan_freezing(
             stage.model,
             freeze_mm_mlp_adapter=stage.training.freeze_mm_mlp_adapter,
@@ -142,6 +144,11 @@ def check_training(training: TrainingArguments, *, data: DataArguments) -> None:
         raise ConfigError(
             "--eval_strategy needs something to ask: give --eval_data_path FILE of held-out records, or "
             "--eval_benchmarks."
+        )
+    if data.packing and training.train_sampling_strategy.startswith("group_by"):
+        raise ConfigError(
+            f"train_sampling_strategy {training.train_sampling_strategy} puts samples of one length together,"
+            " and packing fills rows with samples of any. Leave one of them out."
         )
     if training.remove_unused_columns:
         raise ConfigError("remove_unused_columns would drop the regions from the batches. Leave it False.")

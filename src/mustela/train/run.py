@@ -19,6 +19,7 @@ from mustela.train.build import Built, build, classic_of, go_on
 from mustela.train.checkpoint import (
     check_processes,
     check_resumable,
+    checkpoints,
     is_complete,
     newest_checkpoint,
     remove_incomplete,
@@ -114,6 +115,9 @@ def run_stages(
             console.print(plan.text, markup=False, highlight=False, soft_wrap=True)
         return RunResult(folder, finished=False, trained=False)
     overwrite = first.overwrite_output_dir
+    if not overwrite and not folder.is_finished:
+        # Before other settings: those of engines depend on the number.
+        _check_number(folder, first.world_size)
     check_run(folder, config, overwrite=overwrite)
     if folder.is_finished and not overwrite:
         console.print(f"{folder.root} is finished: its model is in {folder.final}.", highlight=False)
@@ -122,6 +126,14 @@ def run_stages(
         return _run(
             stages, folder, config, from_scratch=from_scratch, make_examiner=make_examiner, console=console
         )
+
+
+def _check_number(folder: RunFolder, processes: int) -> None:
+    """Make sure that the newest checkpoints were written by as many processes as there are now."""
+    for path in (folder.root, *folder.root.glob("stage-*")):
+        complete = [checkpoint for _, checkpoint in checkpoints(path) if is_complete(checkpoint)]
+        for newest in complete[-1:]:
+            check_processes(newest, processes)
 
 
 def _run(
@@ -213,16 +225,13 @@ def _build_first(
 def _checkpoint(run: StageRun, *, is_main: bool, console: Console) -> Path | None:
     """Choose the checkpoint to go on from, after deleting what a kill left half written."""
     named = run.stage.training.resume_from_checkpoint
-    processes = run.stage.training.world_size
     if named is not None and run.number == 1:
         check_resumable(Path(named))
-        check_processes(Path(named), processes)
+        check_processes(Path(named), run.stage.training.world_size)
         return Path(named)
     newest = newest_checkpoint(
         run.path, tell=lambda message: console.print(message, markup=False, highlight=False, soft_wrap=True)
     )
-    if newest is not None:
-        check_processes(newest, processes)
     _wait(run.stage.training)
     if is_main and run.path.is_dir():
         remove_incomplete(run.path)

@@ -18,14 +18,17 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from mustela.config.training import StageArguments, TrainingArguments
 from mustela.constants import IM_END_TOKEN, IM_START_TOKEN
 from mustela.data.collator import Collator
+from mustela.data.packing import PackedDataset
 from mustela.data.processor import MustelaProcessor
 from mustela.errors import ConfigError
 from mustela.model import MustelaForConditionalGeneration
 from mustela.model.parts import parts as parts_of
+from mustela.model.visibility import check_takes_segments
 from mustela.train.adapters import FIRST_VALUES, make_learn, put_in_adapters
 from mustela.train.build import Built
 from mustela.train.checkpoint import checkpoints
 from mustela.train.data import StageData
+from mustela.train.features import open_feature_cache
 from mustela.train.folder import RunFolder
 from mustela.train.freezing import (
     Learning,
@@ -83,7 +86,8 @@ def train_stage(
         How often a sample was replaced by the next, by reason.
     """
     model, processor = built
-    style = run.data.arguments.coordinates or processor.settings.coordinates
+    data = run.data.arguments
+    style = data.coordinates or processor.settings.coordinates
     processor.settings = replace(processor.settings, coordinates=style, no_coor=run.data.options.no_coor)
     resizer = run.data.arguments.image_resize
     if resizer is not None:
@@ -96,17 +100,30 @@ def train_stage(
     training = dataclasses.replace(stage.training, output_dir=str(run.path), report_to=[])
     first_values = run.path / FIRST_VALUES
     learning = set_up_learning(model, processor, stage, first_values=first_values)
-    samples = run.data.training_set(processor, training)
+    if data.packing or data.separate_rounds:
+        check_takes_segments(model.base, branches=data.separate_rounds)
+    reader, features = None, None
+    if data.cache_vision_features is not None:
+        reader, features = open_feature_cache(model, processor, stage)
+    samples = run.data.training_set(processor, training, reader)
+    if isinstance(samples, PackedDataset) and training.should_log:
+        plan = samples.plan
+        console.print(
+            f"Packing: {plan.samples} samples in {len(plan)} rows of {training.model_max_length} ids,"
+            f" {plan.fill:.1%} full.",
+            highlight=False,
+        )
     bar = ProgressBar(console, stage=stage.name)
     trainer = MustelaTrainer(
         model,
         setup=TrainerSetup(
             parts=learning.parts,
-            sampler=_sampler(run.data, training),
+            sampler=_sampler(run.data, len(samples), training),
             save_processor=processor.save_pretrained,
             trained_only=_trained_only(run),
             undecayed=learning.undecayed,
             new_rows=learning.new_rows,
+            features=features,
             examine=None if examiner is None else _examine(examiner, processor),
             record_ids=lambda positions: [run.data.files.source[index][0].id for index in positions],
             tell=lambda message: console.print(message, markup=False, highlight=False, soft_wrap=True),
@@ -121,6 +138,8 @@ def train_stage(
         trainer.train_from(checkpoint)
     finally:
         bar.close()
+        if features is not None:
+            features.writer.close()
     dtype = final_dtype(training) if run.is_last else torch.float32
     weights = gathered(trainer)
     # What is built and saved from here on is whole.
@@ -207,11 +226,11 @@ def _mark_ids(processor: MustelaProcessor) -> dict[str, int]:
     }
 
 
-def _sampler(data: StageData, training: TrainingArguments) -> EpochSampler:
+def _sampler(data: StageData, count: int, training: TrainingArguments) -> EpochSampler:
     strategy: Strategy = training.train_sampling_strategy  # type: ignore[assignment]
     grouped = strategy.startswith("group_by")
     return EpochSampler(
-        len(data),
+        count,
         seed=training.seed if training.data_seed is None else training.data_seed,
         strategy=strategy,
         lengths=data.lengths() if grouped else (),

@@ -109,7 +109,7 @@ class StandIn:
         filling = torch.full((more,), processor.pad_token_id)
         targets = torch.full((more,), IGNORE_INDEX)
         targets[more - answer :] = processor.pad_token_id
-        kinds: dict[str, torch.Tensor] = {
+        kinds: dict[str, Tensor] = {
             name: torch.cat([sample[name], torch.zeros(more, dtype=torch.long)])
             for name in ("mm_token_type_ids", "token_type_ids")
             if name in sample

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from accelerate import DistributedType, PartialState
 from accelerate.data_loader import DataLoaderAdapter
+from accelerate.utils import DynamoBackend
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 from transformers.integrations.deepspeed import set_hf_deepspeed_config
@@ -45,6 +46,11 @@ class MustelaTrainer(CheckpointingTrainer):
             del model.config.use_cache
         else:
             model.config.use_cache = use_cache
+        if self.args.torch_compile:
+            # In place, so that names of weights stay; lengths differ from batch to batch.
+            model.base.model.language_model.compile(
+                backend=self.args.torch_compile_backend, mode=self.args.torch_compile_mode, dynamic=True
+            )
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
         self._samples = 0
@@ -67,6 +73,9 @@ class MustelaTrainer(CheckpointingTrainer):
         if self.args.shares_out and PartialState().distributed_type == DistributedType.MULTI_CPU:
             PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
         super().create_accelerator_and_postprocess()
+        if self.args.torch_compile:
+            # It would compile the whole model, which looks at numbers to place pictures and regions.
+            self.accelerator.state.dynamo_plugin.backend = DynamoBackend.NO
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
         prepared = super()._prepare_for_training(*args, **kwargs)
@@ -136,9 +145,10 @@ class MustelaTrainer(CheckpointingTrainer):
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
     ) -> Tensor:
         """Run one forward and backward pass, counting samples and tokens and looking at the loss."""
-        self._samples += int(inputs["input_ids"].shape[0])
-        self._tokens = self._tokens + inputs["attention_mask"].sum()
         records = inputs.get("record")
+        # A row may hold several.
+        self._samples += len(inputs["input_ids"] if records is None else records)
+        self._tokens = self._tokens + inputs["attention_mask"].sum()
         loss = super().training_step(model, inputs, num_items_in_batch)
         self._guard.look(loss, records)
         return loss
@@ -146,6 +156,9 @@ class MustelaTrainer(CheckpointingTrainer):
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Compute the loss; the model isn't told which records it sees."""
         inputs = {name: value for name, value in inputs.items() if name != "record"}
+        if self.setup.features is not None:
+            with self.accelerator.autocast():
+                inputs = self.setup.features(inputs)
         return super().compute_loss(model, inputs, *args, **kwargs)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -178,7 +191,9 @@ class MustelaTrainer(CheckpointingTrainer):
                 model.eval()
                 # Weights under adapters may be of half precision while the adapters are not.
                 is_mixed = len({p.dtype for p in model.parameters() if p.is_floating_point()}) > 1
-                with self.accelerator.autocast() if is_mixed else nullcontext():
+                # Each new token of an answer would be another shape to compile.
+                plain = torch.compiler.set_stance("force_eager") if self.args.torch_compile else nullcontext()
+                with plain, self.accelerator.autocast() if is_mixed else nullcontext():
                     found = self.setup.examine(model, self.state.global_step)
                 answers = {f"eval_{name}": float(value) for name, value in found.items()}
                 self.log(dict(answers))

@@ -17,9 +17,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mustela.model.configuration import SamplingGeometry
 from mustela.model.grids import FeatureGrids, sample_grids
+
+# Numbers of all neighbours of a group of regions: 32 MiB of float32, two regions of Ferret's sampler.
+NUMBERS_AT_ONCE = 2**23
 
 
 @torch.no_grad()
@@ -86,7 +90,25 @@ class GeoStage(nn.Module):
         return neighbor, second - neighbor, first @ self.difference.bias + self.aggregate.bias
 
     def pool(self, neighbor_RPC: Tensor, anchor_RnC: Tensor, nearest_Rnk: Tensor) -> Tensor:
-        """Add the two linear parts for every neighbour, then ReLU, LayerNorm and pooling: `(R, n, C)`."""
+        """Add the two linear parts for every neighbour, then ReLU, LayerNorm and pooling: `(R, n, C)`.
+
+        Many regions go through in groups whose numbers for every neighbour are made again for the gradient:
+        only one group's are ever held.
+        """
+        regions = neighbor_RPC.shape[0]
+        numbers = anchor_RnC.shape[1] * nearest_Rnk.shape[2] * self.channels
+        group = max(NUMBERS_AT_ONCE // numbers, 1)
+        if regions <= group:
+            return self._pooled(neighbor_RPC, anchor_RnC, nearest_Rnk)
+        parts = [
+            checkpoint(self._pooled, *part, use_reentrant=False, preserve_rng_state=False)
+            for part in zip(
+                *(each.split(group) for each in (neighbor_RPC, anchor_RnC, nearest_Rnk)), strict=True
+            )
+        ]
+        return torch.cat(parts)
+
+    def _pooled(self, neighbor_RPC: Tensor, anchor_RnC: Tensor, nearest_Rnk: Tensor) -> Tensor:
         joined_RnkC = take(neighbor_RPC, nearest_Rnk) + anchor_RnC[:, :, None]
         normed_RnkC = self.norm(joined_RnkC.relu())
         return normed_RnkC.amax(2) if self.pooling == "max" else normed_RnkC.mean(2)
