@@ -74,6 +74,7 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
         features: FeatureReader | None = None,
     ) -> None:
         self.source = source
+        self.seed = seed
         self._maker = SampleMaker(
             processor,
             options,
