@@ -71,6 +71,16 @@ def test_the_saved_configuration_is_a_recipe(runs, scratch, shapes):
 
 
 @pytest.mark.slow
+def test_how_pictures_are_resized_and_numbers_written_goes_with_the_model(runs, scratch):
+    flags = ["--coordinates", "resized", "--image_resize", "torch", "--max_steps", 1]
+    runs("run", scratch, flags)
+    _, processor = load_model(runs.root / "run")
+    assert (processor.settings.coordinates, processor.settings.image_resize) == ("resized", "torch")
+    with pytest.raises(ConfigError, match="with coordinates resized, leave them empty"):
+        runs("other", scratch, [*flags, "--coordinate_digit_weights", 1, 0.3, 0.03])
+
+
+@pytest.mark.slow
 def test_a_run_s_configuration_repeats_its_first_twenty_losses(runs, scratch):
     recipe = {**scratch, "max_steps": 20, "save_strategy": "no", "dataloader_num_workers": 2}
     runs("run", recipe)
