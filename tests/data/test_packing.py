@@ -57,7 +57,7 @@ class Counting:
 
     def count_tokens(self, rendered, sizes_wh, *, max_length=None, separate_rounds=False):
         if max_length is not None and max_length < 20:
-            raise SampleTooLongError("too long")
+            raise SampleTooLongError(needed=20, limit=max_length)
         return 30 if max_length is None or max_length >= 30 else 20
 
 

@@ -13,6 +13,7 @@ from mustela.constants import IGNORE_INDEX
 from mustela.data.collator import join_samples
 from mustela.data.processor import MustelaProcessor
 from mustela.errors import ConfigError
+from mustela.model import modeling
 from mustela.model.visibility import check_takes_segments, flatten_rows
 
 
@@ -78,16 +79,22 @@ def test_no_label_leads_from_one_sample_to_the_next(classic_pair):
     )
 
 
-def test_rows_behind_one_another_equal_the_samples(classic_pair):
+def test_rows_behind_one_another_equal_the_samples(classic_pair, monkeypatch):
     """What attention of varying lengths is given, here with masks that transformers makes of positions."""
     rows, samples = packed(classic_pair)
     batch = classic_pair.batch(rows)
-    segments, mask = batch.pop("segments"), batch.pop("attention_mask")
-    assert not mask.all()
-    names = ("input_ids", "labels", "position_ids")
-    flat = {**batch, **flatten_rows(segments, mask, {name: batch[name] for name in names})}
-    assert flat["input_ids"].shape == (1, sum(len(sample["input_ids"]) for sample in samples))
-    same(gradients(classic_pair.model, flat), gradients(classic_pair.model, classic_pair.batch(samples)))
+    assert not batch["attention_mask"].all()
+    shapes = []
+    with monkeypatch.context() as patch:
+        patch.setattr(modeling, "is_varlen", lambda base: True)
+        handle = classic_pair.model.base.model.language_model.register_forward_pre_hook(
+            lambda _, args, inputs: shapes.append((inputs["inputs_embeds"].shape, inputs["attention_mask"])),
+            with_kwargs=True,
+        )
+        flat = gradients(classic_pair.model, batch)
+        handle.remove()
+    assert shapes == [((1, sum(len(sample["input_ids"]) for sample in samples), 32), None)]
+    same(flat, gradients(classic_pair.model, classic_pair.batch(samples)))
 
 
 def test_rounds_apart_need_a_mask(classic_pair):

@@ -43,7 +43,7 @@ def half(features: Tensor) -> Tensor:
 
     Larger numbers than float16 has become its largest.
     """
-    return features.clamp(-_LARGEST, _LARGEST).half()
+    return features.float().clamp(-_LARGEST, _LARGEST).half()
 
 
 class FeatureReader:
