@@ -13,76 +13,40 @@ import argparse
 import json
 import os
 import platform
-import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 import torch
+from data_page import page
+from data_records import PICTURES, SEED, SIZE_WH, WORDS, records
+from data_reference import Reference
 from PIL import Image
-from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 from transformers import LlavaProcessor, SiglipImageProcessorPil
 
 from mustela.config import DataArguments
-from mustela.constants import IGNORE_INDEX, IMAGE_PLACEHOLDER
+from mustela.constants import IMAGE_PLACEHOLDER
 from mustela.data.check import CheckOptions
 from mustela.data.collator import Collator
 from mustela.data.dataset import RecordDataset, read_images
 from mustela.data.processor import MustelaProcessor, ProcessorSettings
 from mustela.data.render import RenderOptions, render, sample_rng
+from mustela.data.resizing import ResizeWith
 from mustela.data.templates import get_template
 from mustela.model.tokens import train_tokenizer
 from mustela.regions import load_image
 from mustela.train.order import EpochSampler
 from mustela.train.records import Files, open_files
 
-PICTURES, SIZE_WH, SIDE, POINTS = 1000, (640, 480), 336, 512
-WORKERS, BATCH, SEED, TIMED = 4, 32, 0, 400
+SIDE, POINTS = 336, 512
+WORKERS, BATCH, TIMED = 4, 32, 400
 MEGABYTE = 1e6
-WORDS = [
-    *("a", "small", "red", "car", "near", "the", "old", "wooden", "door", "with", "two", "children", "who"),
-    *("look", "at", "black", "dogs", "under", "green", "trees", "and", "an", "open", "window", "while"),
-    *("one", "man", "in", "white", "reads", "something", "on", "his", "long", "way", "home"),
-]
-
-
-def records(count: int) -> Iterator[dict[str, Any]]:
-    """Yield records like GRIT's: one to three rounds that refer to boxes and answer with some."""
-    rng = random.Random(SEED)
-    width, height = SIZE_WH
-    for number in range(count):
-        conversations, boxes = [], []
-        for turn in range(rng.randint(1, 3)):
-            asked, answered = 1, rng.randint(0, 3)
-            question = f"What is <bbox_location0> and {' '.join(rng.choices(WORDS, k=6))}?"
-            places = " ".join(f"{rng.choice(WORDS)} <bbox_location{index}>" for index in range(answered))
-            answer = f"{' '.join(rng.choices(WORDS, k=14))} {places}".strip() + "."
-            picture = f"{IMAGE_PLACEHOLDER}\n" if turn == 0 else ""
-            conversations += [
-                {"from": "human", "value": picture + question},
-                {"from": "gpt", "value": answer},
-            ]
-            for needed in (asked, answered):
-                corners = []
-                for _ in range(needed):
-                    left, top = rng.randint(0, width - 41), rng.randint(0, height - 41)
-                    right, bottom = rng.randint(left + 20, width), rng.randint(top + 20, height)
-                    corners.append([left, top, right, bottom])
-                boxes.append(corners)
-        yield {
-            "id": f"grit_{number}",
-            "image": f"{number % PICTURES:05}.jpg",
-            "image_w": width,
-            "image_h": height,
-            "conversations": conversations,
-            "box_x1y1x2y2": boxes,
-        }
 
 
 def generate(work: Path, count: int) -> Path:
@@ -105,7 +69,7 @@ def generate(work: Path, count: int) -> Path:
     return path
 
 
-def make_processor() -> MustelaProcessor:
+def make_processor(*, image_resize: ResizeWith = "pillow") -> MustelaProcessor:
     """Make a processor of a classic composition: 336 pixels, 24 x 24 image tokens, 512 points a region."""
     texts = [" ".join(WORDS) + " What is [1, 23, 456, 789]? USER: ASSISTANT:"] * 20
     control = [IMAGE_PLACEHOLDER, "<region_fea>"]
@@ -119,7 +83,10 @@ def make_processor() -> MustelaProcessor:
         num_additional_image_tokens=1,
     )
     settings = ProcessorSettings(
-        region_points=POINTS, image_aspect_ratio="square_nocrop", resized_image_wh=(SIDE, SIDE)
+        region_points=POINTS,
+        image_aspect_ratio="square_nocrop",
+        resized_image_wh=(SIDE, SIDE),
+        image_resize=image_resize,
     )
     return MustelaProcessor(base, get_template("compact", tokenizer=tokenizer), settings)
 
@@ -232,11 +199,17 @@ def speeds(path: Path, work: Path) -> dict[str, dict[str, float]]:
     rendered = [
         render(record, options, sizes_wh=[SIZE_WH], rng=sample_rng(SEED, 0, 0)) for record in found[:BATCH]
     ]
-    reference = Reference(list(records(TIMED)), folder, processor)
+    reference = Reference(list(records(TIMED)), folder, processor, side=SIDE)
+    fast = RecordDataset(source, make_processor(image_resize="torch"), options=options, seed=SEED)
     plain = [reference[index] for index in range(BATCH)]
     texts = [reference.text(index) for index in range(BATCH)]
     pixels = [reference.pixels(index) for index in range(BATCH)]
     batches = 20
+
+    def whole(chosen: RecordDataset) -> float:
+        return timed(lambda number: collator([chosen[i] for i in group(number)]), batches) * BATCH
+
+    obvious = timed(lambda number: reference.collate([reference[i] for i in group(number)]), batches) * BATCH
     return {
         "decode (JPEG to RGB)": {
             "mustela": timed(lambda index: load_image(folder / found[index].images[0].path)),
@@ -272,13 +245,8 @@ def speeds(path: Path, work: Path) -> dict[str, dict[str, float]]:
             "mustela": timed(lambda _: collator(samples), batches) * BATCH,
             "reference": timed(lambda _: reference.collate(plain), batches) * BATCH,
         },
-        "everything": {
-            "mustela": timed(lambda number: collator([dataset[i] for i in group(number)]), batches) * BATCH,
-            "reference": timed(
-                lambda number: reference.collate([reference[i] for i in group(number)]), batches
-            )
-            * BATCH,
-        },
+        "everything": {"mustela": whole(dataset), "reference": obvious},
+        "everything, image_resize: torch": {"mustela": whole(fast), "reference": obvious},
     }
 
 
@@ -287,132 +255,10 @@ def group(number: int) -> range:
     return range(number * BATCH % (TIMED - BATCH), number * BATCH % (TIMED - BATCH) + BATCH)
 
 
-class Reference:
-    """The obvious way: records as Python objects, a dense float mask a region, a loop for each turn."""
-
-    def __init__(self, found: list[dict[str, Any]], folder: Path, processor: MustelaProcessor) -> None:
-        self.records, self.folder = found, folder
-        self.tokenizer, self.image_processor = processor.tokenizer, processor.image_processor
-        self.image_id = processor.image_token_id
-        self.patches = (SIDE // 14) ** 2
-
-    def picture(self, index: int) -> Image.Image:
-        with Image.open(self.folder / self.records[index]["image"]) as file:
-            return file.convert("RGB")
-
-    pixels = picture
-
-    def fit(self, image: Image.Image) -> torch.Tensor:
-        resized = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-        return self.image_processor(resized, return_tensors="pt")["pixel_values"][0]
-
-    def text(self, index: int) -> list[tuple[str, str]]:
-        record = self.records[index]
-        width, height = record["image_w"], record["image_h"]
-        turns = []
-        for turn, boxes in zip(record["conversations"], record["box_x1y1x2y2"], strict=True):
-            text = turn["value"]
-            for number, (x1, y1, x2, y2) in enumerate(boxes):
-                values = (x1 / width, y1 / height, x2 / width, y2 / height)
-                written = str([min(999, int(value * 1000)) for value in values])
-                written += " <region_fea>" if turn["from"] == "human" else ""
-                text = text.replace(f"<bbox_location{number}>", written)
-            turns.append((turn["from"], text))
-        return turns
-
-    def tokens(self, turns: list[tuple[str, str]]) -> tuple[torch.Tensor, torch.Tensor]:
-        ids: list[int] = []
-        labels: list[int] = []
-        for role, text in turns:
-            for token in self.tokenizer(f"{role}: {text}</s>", add_special_tokens=False)["input_ids"]:
-                expanded = [token] * (self.patches if token == self.image_id else 1)
-                ids += expanded
-                labels += expanded if role == "gpt" else [IGNORE_INDEX] * len(expanded)
-        return torch.tensor(ids), torch.tensor(labels)
-
-    def masks(self, index: int) -> torch.Tensor:
-        record = self.records[index]
-        masks = []
-        for turn, boxes in zip(record["conversations"], record["box_x1y1x2y2"], strict=True):
-            for x1, y1, x2, y2 in boxes if turn["from"] == "human" else ():
-                mask = torch.zeros(record["image_h"], record["image_w"])
-                mask[y1:y2, x1:x2] = 1.0
-                masks.append(mask)
-        return torch.stack(masks)
-
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        ids, labels = self.tokens(self.text(index))
-        pixels = self.fit(self.picture(index))
-        return {"ids": ids, "labels": labels, "pixels": pixels, "masks": self.masks(index)}
-
-    def collate(self, samples: list[dict[str, torch.Tensor]]) -> dict[str, Any]:
-        return {
-            "ids": pad_sequence([sample["ids"] for sample in samples], batch_first=True),
-            "labels": pad_sequence([sample["labels"] for sample in samples], batch_first=True),
-            "pixels": torch.stack([sample["pixels"] for sample in samples]),
-            "masks": torch.cat([sample["masks"] for sample in samples]),
-        }
-
-
-def page(result: dict[str, Any], *, shared: bool, command: str) -> str:
-    """Return the results as a page of the documentation."""
-    first, again = result["first"], result["again"]
-    uss, dirty = again["worker_epoch_uss_mb"], again["worker_epoch_dirty_mb"]
-    noise = (
-        "The machine was doing other work at the same time:\nits times are no figures to rely on; memory and"
-        " counts are, and ratios roughly."
-        if shared
-        else "Nothing else ran on the machine."
-    )
-    rows = "\n".join(
-        f"| {step} | {each['mustela']:,.0f} | {each['reference']:,.0f} |"
-        f" {each['mustela'] / each['reference']:.2g} |"
-        for step, each in result["speeds"].items()
-    )
-    return f"""# Data of GRIT's size
-
-{first["records"]:,} generated records in Ferret's JSON ({result["file_mb"]:,.0f} MB), {PICTURES:,} pictures
-of {SIZE_WH[0]} x {SIZE_WH[1]} (each looked at once), {WORKERS} workers, {POINTS} points a region.
-{result["machine"]}. {noise}
-
-| | measured | aim |
-|---|---:|---:|
-| first batch, first time (read, check and keep all records) | {first["first_batch_s"]:.0f} s | 120 s |
-| the same, processor time of the main process with imports | {first["first_batch_cpu_s"]:.0f} s | |
-| first batch, from then on | {again["first_batch_s"]:.1f} s | 10 s |
-| the same, processor time of the main process with imports | {again["first_batch_cpu_s"]:.1f} s | |
-| main process, largest memory the first time | {first["main_peak_mb"]:,.0f} MB | 1,500 MB |
-| main process, largest memory from then on | {again["main_peak_mb"]:,.0f} MB | 1,500 MB |
-| a worker's own memory after 20 batches of whole samples | {again["worker_samples_mb"]:.0f} MB | 150 MB |
-| a worker's own memory after a tenth of an epoch | {uss[0]:.0f} MB | 150 MB |
-| a worker's own memory after the whole epoch | {uss[-1]:.0f} MB | 150 MB |
-| the same without pages of files | {dirty[0]:.0f} MB, then {dirty[-1]:.0f} MB | |
-| records seen in the epoch | {again["epoch_seen"]:,} | {again["records"]:,} |
-
-A worker's own memory is what the system would get back if it ended (USS), the largest of the {WORKERS}. The
-epoch reads and renders every record in random order and leaves out the pictures. Pages of the record store
-are pages of a file: the system takes them back when it needs room.
-
-Records a second of processor time in one process (a worker), beside a reference written the obvious way
-(all records as Python objects, a dense float mask a region, a loop over turns):
-
-| step | mustela | reference | mustela / reference |
-|---|---:|---:|---:|
-{rows}
-
-The reference checks nothing, forgets EXIF rotation, draws no points from regions (a model would have to, from
-the masks) and keeps all records in memory: reading one is looking up a list. Its masks have to be sent from
-worker to trainer: {result["mask_mb"]:.1f} MB a batch of {BATCH} in place of {result["point_mb"]:.2f} MB of
-points.
-
-To measure again: `{command}`.
-"""
-
-
 def sizes(path: Path, work: Path) -> dict[str, float]:
     """Return the megabytes of a batch's masks in the reference and of its points here."""
     processor = make_processor()
-    reference = Reference(list(records(BATCH)), work / "images", processor)
+    reference = Reference(list(records(BATCH)), work / "images", processor, side=SIDE)
     masks = sum(reference.masks(index).nbytes for index in range(BATCH))
     regions = sum(len(reference.masks(index)) for index in range(BATCH))
     return {"mask_mb": masks / MEGABYTE, "point_mb": regions * POINTS * 2 * 4 / MEGABYTE}
@@ -454,6 +300,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "data.json")
     parser.add_argument("--page", type=Path, default=None)
     parser.add_argument("--shared", action="store_true", help="the machine does other work at the same time")
+    parser.add_argument(
+        "--steps_only", action="store_true", help="measure the steps anew and keep the rest of --out"
+    )
     parser.add_argument("--phase", choices=("first", "again", "speeds"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     path = generate(arguments.work, arguments.records)
@@ -463,20 +312,31 @@ def main() -> None:
     if arguments.phase:
         print(json.dumps(start(path, arguments.work, walk=arguments.phase == "again")))
         return
-    subprocess.run(["rm", "-rf", str(arguments.work / "cache")], check=True)
-    result = {
+    result = {"file_mb": path.stat().st_size / MEGABYTE}
+    phases = ("first", "again", "speeds")
+    if arguments.steps_only:
+        result, phases = json.loads(arguments.out.read_text("utf-8")), ("speeds",)
+    else:
+        subprocess.run(["rm", "-rf", str(arguments.work / "cache")], check=True)
+    result |= {
         "machine": machine(),
-        "file_mb": path.stat().st_size / MEGABYTE,
-        **{phase: child(phase, arguments) for phase in ("first", "again", "speeds")},
+        "shared": arguments.shared,
+        "pictures": PICTURES,
+        "size_wh": SIZE_WH,
+        "workers": WORKERS,
+        "points": POINTS,
+        "batch": BATCH,
+        **{phase: child(phase, arguments) for phase in phases},
         **sizes(path, arguments.work),
     }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    shared = " --shared" if arguments.shared else ""
     command = (
-        f"python benchmarks/data.py --records {arguments.records} --work FOLDER"
+        f"python benchmarks/data.py --records {result['first']['records']} --work FOLDER{shared}"
         " --page docs/about/data_size.md"
     )
-    text = page(result, shared=arguments.shared, command=command)
+    text = page(result, command=command)
     if arguments.page is not None:
         arguments.page.write_text(text, encoding="utf-8")
     print(text)

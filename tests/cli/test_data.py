@@ -61,6 +61,39 @@ def test_check_exit_status_and_json(files: tuple[Path, Path], capsys: pytest.Cap
     assert main([*both, "--strict"]) == 2
 
 
+def test_check_lists_all_broken_lines_and_turns_in_one_pass(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    human, gpt = {"from": "human", "value": "Hello."}, {"from": "gpt", "value": "Hi."}
+    conversations = {
+        "good-1": [human, gpt],
+        "starts with gpt": [gpt, human, gpt],
+        "good-2": [{"from": "system", "value": "Be short."}, human, gpt],
+        "two questions": [human, human, gpt],
+        "none": [],
+        "empty": [human, {**gpt, "value": ""}],
+        "null": [human, {**gpt, "value": None}],
+        "good-3": [human, gpt, human, gpt],
+    }
+    lines = [json.dumps({"id": name, "conversations": turns}) for name, turns in conversations.items()]
+    file = tmp_path / "train.json"
+    file.write_bytes(b"\xef\xbb\xbf" + "\r\n\r\n".join([*lines, '{"id":"cut",']).encode() + b"\r\n")
+    report = tmp_path / "report.json"
+    assert main(["data", "check", str(file), "--workers", "1", "--json", str(report)]) == 2
+    found = json.loads(report.read_text(encoding="utf-8"))
+    assert (found["read"], found["kept"]) == (9, 3)
+    said = capsys.readouterr().out
+    assert f"{file}:17: Expecting property name" in said
+    for name, turn, reason in (
+        ("starts with gpt", 0, "from gpt, expected human"),
+        ("two questions", 1, "from human, expected gpt"),
+        ("empty", 1, "is empty"),
+        ("null", 1, "is None"),
+    ):
+        assert re.search(f'record "{name}", turn {turn},[^\n]*{reason}', said), said
+    assert "conversations is empty" in said
+
+
 def test_view_writes_one_page_that_needs_nothing_else(
     files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

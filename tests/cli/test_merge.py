@@ -47,7 +47,9 @@ def test_an_adapter_is_merged_and_asked(
     assert capsys.readouterr().out == f"The model is in {merged}.\n"
     assert main(["ask", str(merged), *ask]) == 0
     assert capsys.readouterr().out == said
-    assert main(["export", str(adapter), str(tmp_path / "exported")]) == 2
-    assert "Merge it first: mustela merge" in capsys.readouterr().err
+    assert main(["export", str(adapter), str(tmp_path / "exported"), "--base", str(moved)]) == 0
+    capsys.readouterr()
+    assert main(["ask", str(tmp_path / "exported"), *ask]) == 0
+    assert capsys.readouterr().out == said
     assert main(["merge", str(adapter), str(merged), "--base", str(moved)]) == 2
     assert "isn't empty: give a new folder" in capsys.readouterr().err

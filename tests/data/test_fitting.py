@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from transformers import (
 
 from mustela.data.base_fitting import BaseFit, fit_of_base
 from mustela.data.fitting import fit_classic
+from mustela.data.pictures import fits_of
+from mustela.data.processor_settings import ProcessorSettings
 from mustela.errors import ConfigError
 from mustela.regions import CenterCrop, Identity, Pad, Stretch, Tiled
 
@@ -67,6 +70,27 @@ def test_native_resolution_is_a_stretch_to_the_grid():
         inputs = processor([picture(size)], return_tensors="pt")
         _, rows, columns = inputs["image_grid_thw"][0].tolist()
         assert fit_of_base(processor, inputs, size) == BaseFit(Stretch(size, (columns * 8, rows * 8)))
+
+
+class Base:
+    """As much of a base's processor as fitting needs."""
+
+    def __init__(self, image_processor: Any) -> None:
+        self.image_processor = image_processor
+
+    def _merge_kwargs(self, **options: Any) -> dict[str, Any]:
+        return {"images_kwargs": options}
+
+
+def test_fits_are_known_before_there_are_pictures() -> None:
+    processor = Qwen2VLImageProcessorPil(patch_size=8, merge_size=2, min_pixels=256, max_pixels=64 * 64)
+    base = Base(processor)
+    sizes = [(90, 60), (60, 60), (90, 60)]
+    found = fits_of(sizes, base, ProcessorSettings())
+    for size, fit in zip(sizes, found, strict=True):
+        assert fit == fit_of_base(processor, processor([picture(size)], return_tensors="pt"), size).transform
+    classic = ProcessorSettings(image_aspect_ratio="pad", resized_image_wh=(32, 32))
+    assert fits_of(sizes, base, classic) == tuple(Pad(size, (32, 32)) for size in sizes)
 
 
 def test_an_unknown_way_is_refused_with_sizes():

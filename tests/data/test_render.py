@@ -10,8 +10,20 @@ from hypothesis import strategies as st
 from mustela.data.message import Message, Slot
 from mustela.data.record import ImageRef, Record, RegionAnnotation, Turn
 from mustela.data.render import Rendered, RenderedRegion, RenderOptions, render, sample_rng
-from mustela.errors import ConfigError, RecordError
-from mustela.regions import Box, Mask, Point, Polygon, Region, Scribble
+from mustela.errors import ConfigError, RecordError, RegionError
+from mustela.regions import (
+    Box,
+    CoordinateStyle,
+    Mask,
+    Pad,
+    Point,
+    Polygon,
+    Region,
+    Scribble,
+    Stretch,
+    Transform,
+    sample_points,
+)
 
 SIZE = (640, 480)
 BOX = Box(100, 100, 200, 200)
@@ -270,6 +282,28 @@ def test_boxes_are_clamped_to_the_picture(clamp: str, coordinates: str) -> None:
     assert result.regions[0].raster(SIZE).all()
 
 
+@pytest.mark.parametrize(
+    ("fit", "text"),
+    [
+        (Stretch(SIZE, (336, 336)), "[52, 70, 105, 140]"),
+        (Stretch(SIZE, (448, 448)), "[70, 93, 140, 187]"),
+        (Pad(SIZE, (320, 320)), "[50, 90, 100, 140]"),
+    ],
+)
+def test_only_coordinates_that_say_so_follow_the_encoder(fit: Transform, text: str) -> None:
+    record = record_of("<image>\nWhere?", "<bbox_location0>", regions={1: [RegionAnnotation(BOX)]})
+
+    def written(style: CoordinateStyle) -> str:
+        options = RenderOptions(box_input="box", coordinates=style)
+        rng = sample_rng(0, 0, 0)
+        return texts(render(record, options, sizes_wh=[SIZE], rng=rng, frames=[fit]))[1]
+
+    assert written("bins") == "[156, 208, 312, 416]"
+    assert written("resized") == text
+    with pytest.raises(RegionError, match="give fit"):
+        rendered(record, coordinates="resized")
+
+
 def test_each_region_uses_the_size_of_its_own_image() -> None:
     record = record_of(
         "<image><image> <bbox_location0> <bbox_location1>",
@@ -282,6 +316,28 @@ def test_each_region_uses_the_size_of_its_own_image() -> None:
     )
     assert text(result.messages[0]).endswith("[0, 0, 999, 999] ‹region› [0, 0, 500, 250] ‹region›")
     assert [shown.image for shown in result.regions] == [0, 1]
+
+
+_BOXES = st.builds(
+    lambda x, y, w, h: Box(x, y, x + w, y + h),
+    st.integers(-5, 60), st.integers(-5, 40), st.integers(0, 30), st.integers(0, 30),
+)  # fmt: skip
+_POINTS = st.builds(Point, st.integers(0, 63), st.integers(0, 47))
+
+
+@settings(deadline=None)
+@given(st.one_of(_BOXES, _POINTS), st.one_of(st.none(), _BOXES), st.integers(1, 40))
+def test_points_are_those_of_the_raster(region: Region, within: Region | None, count: int) -> None:
+    shown = RenderedRegion(region, within)
+    raster = shown.raster((64, 48))
+    if not raster.any():
+        with pytest.raises(RegionError, match="covers no pixel"):
+            shown.points((64, 48), count=count, rng=None)
+        return
+    for seed in (None, 0):
+        first, second = (None if seed is None else np.random.default_rng(seed) for _ in range(2))
+        found = shown.points((64, 48), count=count, rng=first)
+        assert (found == sample_points(raster, count=count, rng=second)).all()
 
 
 def test_unknown_options_name_the_choices() -> None:

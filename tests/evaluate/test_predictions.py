@@ -8,7 +8,7 @@ import pytest
 
 from mustela.errors import RecordError
 from mustela.evaluate.predictions import from_line, read_predictions, to_line, write_predictions
-from mustela.regions import Box, Point
+from mustela.regions import Box, Frame, Pad, Point
 
 HARD_TEXT = '找到[1, 2, 3, 4]里的羊\u2028\n"</script>" é \udc80'
 
@@ -27,6 +27,15 @@ def test_a_line_holds_bins_pixels_size_and_scale(make_prediction) -> None:
     assert raw["scale"] == "bins"
     assert raw["found"][0]["bins"] == pytest.approx([15, 41, 63, 126])
     assert raw["found"][0]["region"]["xyxy"] == pytest.approx([9.6, 19.68, 40.32, 60.48])
+
+
+def test_pixels_of_the_fitted_picture_are_brought_back(make_prediction) -> None:
+    pad = Pad((640, 480), (320, 320))  # halved, with 40 pixels above
+    told = make_prediction(text="a dog [32, 100, 160, 280].", scale="pixels", frame=Frame.of(pad))
+    assert from_line(to_line(told), where="here") == told
+    assert told.boxes() == [((64.0, 120.0, 320.0, 480.0), "dog")]
+    with pytest.raises(RecordError, match="not a prediction"):
+        from_line(to_line(told).replace('"scale": [', '"scale": [1, '), where="here")
 
 
 def test_coordinates_without_a_picture_size_are_an_error_and_not_a_score(make_prediction) -> None:

@@ -109,14 +109,14 @@ def test_draws_follow_the_chances() -> None:
 
         sampler.sampling = Sampling(seed=1, **settings)
         sampler._generator = _generator(sampler.sampling)
-        drawn = [sampler.choose(scores) for _ in range(4000)]
+        drawn = [sampler.choose(scores) for _ in range(800)]
         return [drawn.count(token) for token in range(4)]
 
-    assert counts(temperature=1.0) == pytest.approx([2000, 1200, 600, 200], abs=120)
-    assert counts(temperature=1.0, top_p=0.79) == pytest.approx([2500, 1500, 0, 0], abs=120)
-    assert counts(temperature=1.0, top_p=1e-9) == [4000, 0, 0, 0]
-    assert counts(temperature=0.0) == [4000, 0, 0, 0]
-    assert counts(temperature=2.0)[3] > 300
+    assert counts(temperature=1.0) == pytest.approx([400, 240, 120, 40], abs=50)
+    assert counts(temperature=1.0, top_p=0.79) == pytest.approx([500, 300, 0, 0], abs=50)
+    assert counts(temperature=1.0, top_p=1e-9) == [800, 0, 0, 0]
+    assert counts(temperature=0.0) == [800, 0, 0, 0]
+    assert counts(temperature=2.0)[3] > 60
 
 
 @pytest.mark.parametrize("settings", [{"temperature": -1}, {"temperature": float("inf")}, {"top_p": 0}])

@@ -1,4 +1,5 @@
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,18 @@ def test_answers_are_not_empty_and_do_not_echo_the_prompt(predictor, picture) ->
     assert answer.text
     assert "What is" not in answer.text
     assert answer.prompt.startswith("What is [46, 83, 468, 833]")
+
+
+def test_pixels_of_the_fitted_picture_go_in_and_come_out(predictor, picture, monkeypatch) -> None:
+    options = replace(predictor.options, coordinates="resized")
+    asking = Predictor(predictor.model, predictor.processor, options=options)
+    width, height = predictor.processor.settings.resized_image_wh
+    told = f"a cat [0, 0, {width // 2}, {height // 2}]"
+    monkeypatch.setattr("mustela.infer.predictor.generate_texts", lambda *_, **__: [told])
+    asking.set_image(picture)
+    answer = asking.ask("What is <region>?", regions=[Box(32, 24, 64, 48)])
+    assert answer.prompt.startswith(f"What is [{width // 2}, {height // 2}, {width}, {height}]")
+    assert [found.region for found in answer.regions] == [Box(0, 0, 32, 24)]
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5])

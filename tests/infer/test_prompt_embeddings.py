@@ -6,6 +6,7 @@ encodes pictures and regions.
 
 from __future__ import annotations
 
+import pytest
 import torch
 from PIL import Image
 from transformers import AutoModelForCausalLM
@@ -14,6 +15,7 @@ from mustela.infer import Predictor, Query, encode_pictures, render_query
 from mustela.regions import Box
 
 
+@pytest.mark.slow
 def test_the_language_model_needs_nothing_else(predictor: Predictor, picture: Image.Image) -> None:
     model, processor = predictor.model, predictor.processor
     query = Query(picture, "What is <region>?", (Box(4, 5, 30, 40),))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -221,6 +221,13 @@ def qwen(folder: Path, *, regions: RegionSettings = REGIONS) -> Pair:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mustela.model.build.load_base_processor", lambda *_, **__: processor)
         return Pair(*build_on_base(folder, version="auto", regions=regions))
+
+
+@pytest.fixture
+def in_sdpa(classic_pair: Pair) -> Iterator[None]:
+    """Give the shared model its attention back behind a test that changes it."""
+    yield
+    classic_pair.model.set_attn_implementation("sdpa")
 
 
 @pytest.fixture(scope="session")

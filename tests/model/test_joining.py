@@ -43,6 +43,7 @@ def test_pictures_of_a_batch(pair, noise_picture):
     check(pair, [noise_picture(seed, size) for seed, size in enumerate(SIZES)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("region_map", ["merged", "tiles", "global"])
 def test_tiled_and_untiled_pictures(scratch, noise_picture, region_map):
     pair = scratch(classic=TILES)
@@ -50,6 +51,7 @@ def test_tiled_and_untiled_pictures(scratch, noise_picture, region_map):
     check(pair, [noise_picture(seed, size) for seed, size in enumerate(SIZES)])
 
 
+@pytest.mark.slow
 def test_a_region_tower(scratch, noise_picture):
     pair = scratch(regions=RegionSettings(encoder="mean", points=8, tower=DINO))
     check(pair, [noise_picture(seed, size) for seed, size in enumerate(SIZES)])

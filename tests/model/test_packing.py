@@ -30,6 +30,7 @@ def same(one, other):
         torch.testing.assert_close(gradient, other[1][name], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.usefixtures("in_sdpa")
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_rows_equal_the_samples_one_by_one(classic_pair, attention):
     classic_pair.model.set_attn_implementation(attention)

@@ -39,6 +39,7 @@ def gradients(model, batch):
     return loss.detach(), grown
 
 
+@pytest.mark.usefixtures("in_sdpa")
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_a_row_of_rounds_equals_the_conversations_one_by_one(classic_pair, attention):
     pair = classic_pair

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mustela.errors import RegionError
-from mustela.regions import Box, sample_points
+from mustela.regions import Box, sample_points, sample_window
 
 rasters = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=20)).filter(
     np.any
@@ -31,6 +31,21 @@ def test_points_are_pixel_centres_of_the_region(raster, count, seed):
         ys, xs = np.nonzero(raster)
         assert (np.unique(points[:, ::-1], axis=0) == np.stack([ys, xs], axis=1) + 0.5).all()
     assert (np.diff(rows * raster.shape[1] + columns) >= 0).all()
+
+
+@settings(deadline=None)
+@given(st.data(), st.integers(1, 200), st.one_of(st.none(), st.integers(0, 9)))
+def test_a_window_gives_the_points_of_its_raster(data, count, seed):
+    left, top = data.draw(st.integers(0, 30)), data.draw(st.integers(0, 20))
+    right, bottom = data.draw(st.integers(left + 1, 32)), data.draw(st.integers(top + 1, 24))
+    raster = np.zeros((24, 32), bool)
+    raster[top:bottom, left:right] = True
+    made = [None if seed is None else np.random.default_rng(seed) for _ in range(2)]
+    points = sample_window(((left, right), (top, bottom)), count=count, rng=made[0])
+    assert (points == sample_points(raster, count=count, rng=made[1])).all()
+    assert points.dtype == np.float32
+    # What is drawn next must not depend on how the points were drawn.
+    assert seed is None or made[0].random() == made[1].random()
 
 
 @pytest.mark.parametrize("height", [64, 128, 256, 512, 1024])
@@ -59,5 +74,7 @@ def test_impossible_samples_are_errors():
         sample_points(np.zeros((4, 4), bool), count=5, rng=None)
     with pytest.raises(RegionError, match="at least 1"):
         sample_points(np.ones((4, 4), bool), count=0, rng=None)
+    with pytest.raises(RegionError, match="covers no pixel"):
+        sample_window(((0, 0), (0, 0)), count=5, rng=None)
     with pytest.raises(RegionError, match="bool array"):
         sample_points(np.ones((4, 4)), count=1, rng=None)

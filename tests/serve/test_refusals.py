@@ -169,8 +169,8 @@ def test_only_json_is_read(server: Running) -> None:
 
 
 def test_a_full_server_tells_when_to_come_back(tiny: Predictor) -> None:
-    with running(tiny, limits=Limits(requests=2)) as server, ThreadPoolExecutor(12) as pool:
-        replies = list(pool.map(lambda _: server.post(question("Is it?", max_tokens=60)), range(12)))
+    with running(tiny, limits=Limits(requests=2)) as server, ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(lambda _: server.post(question("Is it?", max_tokens=20)), range(8)))
         busy = [reply for reply in replies if reply.status == 429]
         assert {reply.status for reply in replies} == {200, 429}
         assert {reply.headers["retry-after"] for reply in busy} == {"1"}
@@ -278,6 +278,7 @@ def test_nothing_of_a_request_is_logged(
     assert "secret" not in caplog.text + "".join(capfd.readouterr())
 
 
+@pytest.mark.slow
 def test_one_bad_row_does_not_spoil_the_others(tiny: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     from mustela.serve import batching
 

@@ -35,7 +35,7 @@ def test_a_signal_to_the_command_reaches_all_processes(recipe, tmp_path):
             assert process.poll() is None
             time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
-        _, told = process.communicate(timeout=120)
+        _, told = process.communicate(timeout=600)
     assert process.returncode == 128 + signal.SIGTERM, told
     assert told.count("Stopped behind step") == 1
     (checkpoint,) = folder.glob("checkpoint-*")

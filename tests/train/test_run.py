@@ -71,6 +71,16 @@ def test_the_saved_configuration_is_a_recipe(runs, scratch, shapes):
 
 
 @pytest.mark.slow
+def test_how_pictures_are_resized_and_numbers_written_goes_with_the_model(runs, scratch):
+    flags = ["--coordinates", "resized", "--image_resize", "torch", "--max_steps", 1]
+    runs("run", scratch, flags)
+    _, processor = load_model(runs.root / "run")
+    assert (processor.settings.coordinates, processor.settings.image_resize) == ("resized", "torch")
+    with pytest.raises(ConfigError, match="with coordinates resized, leave them empty"):
+        runs("other", scratch, [*flags, "--coordinate_digit_weights", 1, 0.3, 0.03])
+
+
+@pytest.mark.slow
 def test_a_run_s_configuration_repeats_its_first_twenty_losses(runs, scratch):
     recipe = {**scratch, "max_steps": 20, "save_strategy": "no", "dataloader_num_workers": 2}
     runs("run", recipe)
@@ -117,7 +127,7 @@ def no_model(*args, **kwargs):
         ({"lora_enable": True}, "lora_enable"),
         ({"bits": 4}, "bits 4"),
         ({"image_grid_pinpoints": "[[336, 672]]"}, "image_grid_pinpoints is for tiles"),
-        ({"eval_strategy": "steps"}, "--eval_strategy needs held-out records"),
+        ({"eval_strategy": "steps"}, "--eval_strategy needs something to ask: give --eval_data_path FILE"),
         ({"coordinate_digit_weights": [1, 2]}, "a coordinate three digits"),
         ({"remove_unused_columns": True}, "remove_unused_columns would drop"),
         ({"stages": [{"name": "a"}, {"name": "b", "region_encoder": "mean"}]}, "share one model"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -18,8 +19,10 @@ Write one self-contained HTML page that shows records: pictures with regions in 
   mustela data view train.json --images images
   mustela data view big.jsonl --images images --start 100000 --limit 500
 
-Without --start the records are spread evenly over the file. Filters for words, answers, faults and length are
-on the page.
+  mustela data view big.jsonl --images images --serve
+
+The page has filters for words, answers, faults and length. Without --start its records are spread evenly over
+the file. With --serve all are shown, page by page on this machine, and the filters go over the whole file.
 """
 
 
@@ -34,6 +37,10 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--start", type=int, default=-1, metavar="N", help="first record, counted from 0 (spread evenly)"
     )
+    parser.add_argument(
+        "--serve", action="store_true", help="show all records in a browser on this machine, write no page"
+    )
+    parser.add_argument("--port", type=int, default=8321, metavar="N", help="of --serve, 0: any (8321)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -48,6 +55,9 @@ def run(args: argparse.Namespace) -> None:
     if args.out is not None and len(args.files) > 1:
         raise ConfigError("--out names one page, but there are several files.")
     options = check_options(args)
+    if args.serve:
+        _serve(args)
+        return
     for file, folder in pair_folders(args.files, args.images):
         # Pictures are looked at only where they are shown; counting goes over all records.
         counting = check_options(args, images="none")
@@ -69,3 +79,31 @@ def run(args: argparse.Namespace) -> None:
         )
         page = write_page(args.out or f"{Path(file).name}.html", html)
         print(f"page: {page} ({len(wanted)} of {total} records)")
+
+
+def _serve(args: argparse.Namespace) -> None:
+    """Show a whole file until the user ends it."""
+    from mustela.data.reading import read_checked
+    from mustela.data.report import FileReport
+    from mustela.view.index import RecordIndex
+    from mustela.view.server import make_server
+
+    if len(args.files) > 1 or args.out is not None:
+        raise ConfigError("--serve shows one file and writes no page: name one, without --out.")
+    ((file, folder),) = pair_folders(args.files, args.images)
+    report = FileReport(file)
+    # Pictures are looked at only where they are shown.
+    counting = check_options(args, images="none")
+    with RecordIndex(read_checked(file, counting, report=report)) as index:
+        server = make_server(
+            index,
+            title=Path(file).name,
+            folder=folder,
+            reading=report.format,
+            options=check_options(args),
+            port=args.port,
+        )
+        address = f"http://127.0.0.1:{server.server_port}/"
+        print(f"{address} shows {len(index)} records; Ctrl+C ends it.", flush=True)
+        with server, suppress(KeyboardInterrupt):
+            server.serve_forever()

@@ -54,7 +54,7 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     server.add_argument(
         "--coordinates",
         default="bins",
-        help="how it reads and writes boxes: bins, corners, json, unit or pixels (default: bins)",
+        help="how it reads and writes boxes: bins, corners, json, unit, pixels or tokens (default: bins)",
     )
     server.add_argument(
         "--concurrency", type=int, default=4, metavar="N", help="requests at a time (default: 4)"
@@ -199,8 +199,10 @@ def endpoint_of(args: argparse.Namespace) -> Endpoint:
 
     if not args.endpoint_model:
         raise ConfigError("a server as MODEL needs --endpoint_model, the model's name there.")
-    if args.coordinates not in COORDINATE_STYLES:
-        raise ConfigError(f"--coordinates {args.coordinates}: choose one of {', '.join(COORDINATE_STYLES)}.")
+    # How a server fits a picture isn't known, so pixels of the fitted one can't be read.
+    styles = [style for style in COORDINATE_STYLES if style != "resized"]
+    if args.coordinates not in styles:
+        raise ConfigError(f"--coordinates {args.coordinates}: choose one of {', '.join(styles)}.")
     client = ChatClient(args.model, args.endpoint_model, key=os.environ.get(args.api_key_env))
     return Endpoint(client, args.coordinates, args.concurrency)
 

@@ -76,7 +76,10 @@ class BenchmarkSlice:
             max_new_tokens=self.benchmark.max_new_tokens,
         )
         answers = [
-            Answer(item, item.answered(said.text, scale=said.scale, image_wh=said.image_wh))
+            Answer(
+                item,
+                item.answered(said.text, scale=said.scale, image_wh=said.image_wh, frame=said.frame),
+            )
             for item, said in zip(self.items, result.predictions, strict=True)
         ]
         score = self.benchmark.score(answers, ScoreTools())

@@ -206,7 +206,11 @@ class _Reading:
         return reader.box_lists(self._raw.get("box_x1y1x2y2"), self._raw.get("masks"), turns)
 
     def _check_placeholders(self, text: str, regions: int, turn: int) -> None:
-        used = {int(number) for number in _LOCATION.findall(text)}
+        written = text.count(_LOCATION_WORD)
+        if not written and not regions:
+            return
+        numbers = _LOCATION.findall(text)
+        used = {int(number) for number in numbers}
         wanted = set(range(regions))
         if used != wanted:
             gaps = [f"<bbox_location{number}> has no box" for number in sorted(used - wanted)]
@@ -215,7 +219,7 @@ class _Reading:
             message = f"placeholders found: {found}; boxes given: {regions}; {'; '.join(gaps)}."
             remedy = "Each box needs its placeholder, numbered from 0, and the other way round."
             self._log.refuse("regions.placeholders", message, remedy, turn=turn, field="value")
-        if _LOCATION_WORD in _LOCATION.sub("", text):
+        if written > len(numbers):
             message = f"the text has a malformed placeholder ({_LOCATION_WORD!r} without number or brackets)."
             remedy = "A placeholder is <bbox_location0>."
             self._log.refuse("regions.placeholders", message, remedy, turn=turn, field="value")
@@ -230,7 +234,7 @@ class _Reading:
 
 def _is_side(value: object) -> bool:
     """Whether a stated side is unknown or a whole number of pixels."""
-    if value is None:
+    if value is None or (type(value) is int and value >= 1):
         return True
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False

@@ -58,6 +58,21 @@ class Frame:
 _PLAIN: Final = (int, float)
 
 
+def plain_box(value: object, frame: Frame) -> Box | None:
+    """Return a box of pixels in which nothing is remarkable; None for all others, also good ones.
+
+    What `read_box` returns for it without a word, in a fraction of the time.
+    """
+    if type(value) is not list or len(value) != 4 or frame.size_wh is None or frame.annotated_wh is not None:
+        return None
+    x1, y1, x2, y2 = value
+    if type(x1) in _PLAIN and type(y1) in _PLAIN and type(x2) in _PLAIN and type(y2) in _PLAIN:
+        right, bottom = frame.size_wh
+        if 0 <= x1 < x2 <= right and 0 <= y1 < y2 <= bottom and (x2 > _SLACK or y2 > _SLACK):
+            return Box(float(x1), float(y1), float(x2), float(y2))
+    return None
+
+
 def read_box(
     value: object, frame: Frame, *, box_format: BoxFormat, log: FaultLog, turn: int, field: str
 ) -> Box | None:

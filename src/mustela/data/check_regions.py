@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from mustela.data.check_boxes import BoxFormat, Frame, place_box, read_box
+from mustela.data.check_boxes import BoxFormat, Frame, place_box, plain_box, read_box
 from mustela.data.faults import FaultLog
 from mustela.data.native import REGION_KEYS
 from mustela.data.record import RegionAnnotation
@@ -83,11 +83,18 @@ class RegionReader:
                 field="masks",
             )
             return None
+        if not boxes:
+            return ()
+        frame = self._frame(0, turn, "box_x1y1x2y2")
+        if frame is None:
+            return None
+        plain = self.box_format == "xyxy" and not any(masks)
         found: list[RegionAnnotation | None] = []
         for index, value in enumerate(boxes):
-            frame = self._frame(0, turn, "box_x1y1x2y2")
-            if frame is None:
-                return None
+            usual = plain_box(value, frame) if plain else None
+            if usual is not None:
+                found.append(RegionAnnotation(usual))
+                continue
             field = f"box_x1y1x2y2[{turn}][{index}]"
             box = read_box(value, frame, box_format=self.box_format, log=self.log, turn=turn, field=field)
             mask_value = masks[index] if masks else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol
@@ -13,10 +12,11 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mustela.data.augment import Augmentation, augment
+from mustela.data.augment import Augmentation
 from mustela.data.check import CheckOptions
 from mustela.data.feature_cache import FeatureReader, picture_key
 from mustela.data.image_folder import locate_image
+from mustela.data.making import SampleMaker
 from mustela.data.pictures import PreparedImage
 from mustela.data.processor import DigitWeights, MustelaProcessor
 from mustela.data.record import ImageRef, Record
@@ -74,14 +74,17 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
         features: FeatureReader | None = None,
     ) -> None:
         self.source = source
-        self.processor = processor
-        self.options = options
         self.seed = seed
-        self.train = train
-        self.max_length = max_length
-        self.digit_weights = digit_weights
-        self.separate_rounds = separate_rounds
-        self.augmentation = augmentation
+        self._maker = SampleMaker(
+            processor,
+            options,
+            seed,
+            train=train,
+            max_length=max_length,
+            digit_weights=digit_weights,
+            separate_rounds=separate_rounds,
+            augmentation=augmentation,
+        )
         self.on_bad_image = on_bad_image
         self.checks = checks or CheckOptions()
         self.features = features
@@ -132,13 +135,16 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
         record, folder = self.source[index]
         try:
             sizes = [image.size_wh or self._size_of(image, folder) for image in record.images]
-            options = replace(self.options, box_input="box")
-            rendered = render(record, options, sizes_wh=sizes, rng=sample_rng(self.seed, 0, index))
-            apart = self.separate_rounds
-            whole = self.processor.count_tokens(rendered, sizes, separate_rounds=apart)
-            limit = self.max_length
+            maker, processor = self._maker, self._maker.processor
+            options = replace(maker.options, box_input="box")
+            rng = sample_rng(maker.seed, 0, index)
+            frames = processor.frames(options.coordinates, sizes)
+            rendered = render(record, options, sizes_wh=sizes, rng=rng, frames=frames)
+            apart = maker.separate_rounds
+            whole = processor.count_tokens(rendered, sizes, separate_rounds=apart)
+            limit = maker.max_length
             if limit is not None and whole > limit:
-                self.processor.count_tokens(rendered, sizes, max_length=limit, separate_rounds=apart)
+                self._maker.processor.count_tokens(rendered, sizes, max_length=limit, separate_rounds=apart)
                 # Rounds that don't fit with boxes may fit with points: only the limit is sure.
                 whole = limit
         except SampleTooLongError as error:
@@ -165,31 +171,11 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
             RecordError, RegionError, TemplateError: anything else that is wrong; all name the record.
         """
         record, folder = self.source[index]
-        rng = sample_rng(self.seed, self.epoch, index)
-        pictures: Sequence[Image.Image | PreparedImage]
         if self.features is not None:
-            pictures = kept = self._prepared(record, folder, self.features)
-            sizes = [picture.size_wh for picture in kept]
-        else:
-            images = read_images(record, folder, checks=self.checks)
-            if self.augmentation is not None and self.train:
-                record, images = augment(record, images, self.augmentation, rng=rng)
-            pictures, sizes = images, [image.size for image in images]
-        rendered = render(record, self.options, sizes_wh=sizes, rng=rng)
-        try:
-            sample = self.processor.encode(
-                rendered,
-                pictures,
-                rng=rng if self.train else None,
-                max_length=self.max_length,
-                digit_weights=self.digit_weights,
-                separate_rounds=self.separate_rounds,
-            )
-        except SampleTooLongError:
-            raise
-        except (RecordError, RegionError, TemplateError) as error:
-            raise type(error)(f'record "{record.id}": {error}') from error
-        return {**sample, "record": torch.tensor([index])}
+            kept = self._prepared(record, folder, self.features)
+            return self._maker.make(record, kept, epoch=self.epoch, position=index)
+        images = read_images(record, folder, checks=self.checks)
+        return self._maker.make(record, images, epoch=self.epoch, position=index)
 
     def _prepared(self, record: Record, folder: Path | None, features: FeatureReader) -> list[PreparedImage]:
         """Return a record's pictures with kept features, or decoded and with what they are kept by."""
@@ -203,10 +189,10 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
                 if found is not None:
                     maps, size_wh = found
                     inputs = {"image_maps": maps[None], "picture_kept": torch.tensor([True])}
-                    made.append(self.processor.place_image(size_wh, inputs))
+                    made.append(self._maker.processor.place_image(size_wh, inputs))
                     continue
                 picture = load_image(content, max_pixels=self.checks.max_image_pixels, name=str(path))
-                prepared = self.processor.prepare_image(picture)
+                prepared = self._maker.processor.prepare_image(picture)
                 new = {
                     "picture_kept": torch.tensor([False]),
                     "picture_key": torch.tensor([list(key)], dtype=torch.uint8),

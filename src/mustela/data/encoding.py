@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -181,11 +182,8 @@ def _answer_positions(answers: Sequence[Span], offsets: Sequence[Span]) -> Itera
     starts = _starts(offsets)
     position = 0
     for first, last in answers:
-        while position < len(starts) and starts[position] < first:
-            position += 1
-        begin = position
-        while position < len(starts) and starts[position] < last:
-            position += 1
+        begin = bisect_left(starts, first, position)
+        position = bisect_left(starts, last, begin)
         yield begin, position
 
 
@@ -195,6 +193,8 @@ def _starts(offsets: Sequence[Span]) -> list[int]:
     Post-processors that trim blanks leave a token of blanks alone with an empty span *behind* them; it starts
     where the token before it ends.
     """
+    if all(start < end for start, end in offsets):
+        return [start for start, _ in offsets]
     starts: list[int] = []
     previous = 0
     for start, end in offsets:

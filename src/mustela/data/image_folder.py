@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -142,6 +143,27 @@ class ImageFolder:
                 # That only the first frame of an animation counts is said when it is used.
                 warnings.simplefilter("ignore", FirstFrameWarning)
                 return load_image(full, max_pixels=self._max_pixels).size
+        except ImageError as error:
+            return ImageFault("image.unreadable", str(error), "")
+
+
+class PicturesInside(ImageFolder):
+    """Looks at pictures that came with a record, by the paths that it has for them."""
+
+    def __init__(self, pictures: Mapping[str, bytes], *, max_pixels: int = MAX_PIXELS) -> None:
+        super().__init__("", max_pixels=max_pixels)
+        self._pictures = pictures
+
+    def is_turned(self, path: str) -> bool:
+        """Whether the picture's EXIF orientation exchanges width and height."""
+        content = self._pictures[path]
+        return image_size(content) != image_size(content, exif=False)
+
+    def _look(self, path: str) -> tuple[int, int] | ImageFault | None:
+        if path not in self._pictures:
+            return ImageFault("image.missing", f"no picture {path!r} lies beside the record.", "")
+        try:
+            return image_size(self._pictures[path], max_pixels=self._max_pixels)
         except ImageError as error:
             return ImageFault("image.unreadable", str(error), "")
 

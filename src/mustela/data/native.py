@@ -39,6 +39,8 @@ SYSTEM_ROLE: Final = "system"
 REGION_KEYS: Final = ("mask", "image")
 """Keys of an object in `regions` that belong to the annotation and not to the region."""
 
+# Made once: json.dumps would make one a record.
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _WRITTEN_ROLES: Mapping[TurnRole, str] = {"user": "human", "assistant": "gpt"}
 
 
@@ -131,7 +133,7 @@ def _regions_from_native(native: Mapping[str, Any], turns: int) -> list[tuple[Re
     masks = native.get("masks") or [[None] * len(of_turn) for of_turn in boxes]
     return [
         tuple(
-            RegionAnnotation(Box(*box), Mask.from_rle(mask) if mask else None)
+            RegionAnnotation(Box(*map(float, box)), Mask.from_rle(mask) if mask else None)
             for box, mask in zip(boxes_of_turn, masks_of_turn, strict=True)
         )
         for boxes_of_turn, masks_of_turn in zip(boxes, masks, strict=True)
@@ -140,7 +142,7 @@ def _regions_from_native(native: Mapping[str, Any], turns: int) -> list[tuple[Re
 
 def dump_record(record: Record) -> str:
     """Return a record as one line of JSON without the line end."""
-    return json.dumps(record_to_native(record), ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(record_to_native(record))
 
 
 def write_records(path: str | Path, records: Iterable[Record]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -14,10 +15,13 @@ from transformers import PaliGemmaProcessor
 from mustela.data.base_fitting import fit_of_base
 from mustela.data.fitting import fit_classic
 from mustela.data.joining import join_pictures
+from mustela.data.normalising import normalise
 from mustela.data.processor_settings import ProcessorSettings
+from mustela.data.resizing import RESIZERS
 from mustela.data.tiling import TileTokens
 from mustela.errors import ConfigError
 from mustela.regions import Size, Stretch, Tiled, Transform
+from mustela.regions.transform import Resizer
 
 # What image processors make for the ids that stand for a picture; no model takes it.
 _FOR_EXPANSIONS = (
@@ -63,24 +67,25 @@ def prepare_image(
         tile_processor: image processor of the encoder of tiles; None: the base's.
         region_processor: image processor of the region tower; only read where `settings` have one.
     """
-    normalise = base_processor.image_processor
+    image_processor = base_processor.image_processor
+    resizer = RESIZERS[settings.image_resize]
     layout: dict[str, Tensor] = {}
     transform = _classic_fit(image.size, settings)
     if transform is not None:
         overview = transform
         if isinstance(transform, Tiled):
             overview = Stretch(image.size, settings.resized_image_wh or image.size)
-        inputs = normalise([overview.apply(image)], return_tensors="pt")
+        inputs = normalise([overview.apply(image, resizer=resizer)], image_processor)
     else:
-        inputs = base_processor.image_processor([image], **_options(base_processor))
-        fit = fit_of_base(normalise, inputs, image.size)
+        inputs = image_processor([image], **_options(base_processor))
+        fit = fit_of_base(image_processor, inputs, image.size)
         transform, layout = fit.transform, fit.inputs()
     tensors = {name: value for name, value in inputs.items() if name not in _FOR_EXPANSIONS} | layout
     expansion = _expansion(transform, inputs, base_processor, settings)
     if settings.image_aspect_ratio == "anyres":
-        tensors |= _tile_inputs(image, transform, tile_processor or normalise)
+        tensors |= _tile_inputs(image, transform, tile_processor or image_processor, resizer)
     if settings.region_image_wh is not None:
-        tensors |= _region_inputs(image, transform, region_processor, settings.region_image_wh)
+        tensors |= _region_inputs(image, transform, region_processor, settings.region_image_wh, resizer)
     return PreparedImage(image.size, tensors, expansion, transform)
 
 
@@ -109,8 +114,24 @@ def place_image(
 
 def join_inputs(inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Return the image tensors of several pictures or samples as those of one; some may lack some."""
+    if len(inputs) == 1:
+        return dict(inputs[0])
     names = dict.fromkeys(name for each in inputs for name in each)
     return {name: join_pictures([each[name] for each in inputs if name in each]) for name in names}
+
+
+def fits_of(
+    sizes_wh: Sequence[Size], base_processor: Any, settings: ProcessorSettings
+) -> tuple[Transform, ...]:
+    """Return how pictures of these sizes are fitted, before there are any."""
+    return tuple(_classic_fit(size, settings) or _fit_of_blank(base_processor, size) for size in sizes_wh)
+
+
+@lru_cache(maxsize=4096)
+def _fit_of_blank(base_processor: Any, size_wh: Size) -> Transform:
+    image_processor = base_processor.image_processor
+    inputs = image_processor([Image.new("RGB", size_wh)], **_options(base_processor))
+    return fit_of_base(image_processor, inputs, size_wh).transform
 
 
 def tile_tokens(settings: ProcessorSettings, base_processor: Any) -> TileTokens:
@@ -152,21 +173,25 @@ def _expansion(
     return [tokenizer.convert_tokens_to_ids(token)] * count + begin
 
 
-def _tile_inputs(image: Image.Image, fit: Transform, normalise: Any) -> dict[str, Tensor]:
+def _tile_inputs(
+    image: Image.Image, fit: Transform, image_processor: Any, resizer: Resizer | None
+) -> dict[str, Tensor]:
     if not isinstance(fit, Tiled):
         content = torch.tensor([(0, 0, *fit.encoded_wh)])
         return {"image_tiles": torch.tensor([(0, 0)]), "image_content": content}
     return {
         "image_tiles": torch.tensor([fit.grid_wh[::-1]]),
         "image_content": torch.tensor([fit.content_xyxy]),
-        "tile_pixel_values": normalise(fit.tiles(image), return_tensors="pt")["pixel_values"],
+        "tile_pixel_values": normalise(fit.tiles(image, resizer=resizer), image_processor)["pixel_values"],
     }
 
 
-def _region_inputs(image: Image.Image, fit: Transform, normalise: Any, size_wh: Size) -> dict[str, Tensor]:
-    stretched = Stretch(image.size, size_wh).apply(image)
+def _region_inputs(
+    image: Image.Image, fit: Transform, image_processor: Any, size_wh: Size, resizer: Resizer | None
+) -> dict[str, Tensor]:
+    stretched = Stretch(image.size, size_wh).apply(image, resizer=resizer)
     corners = fit.points([(0, 0), fit.source_wh]) / fit.encoded_wh
     return {
-        "region_pixel_values": normalise([stretched], return_tensors="pt")["pixel_values"],
+        "region_pixel_values": normalise([stretched], image_processor)["pixel_values"],
         "region_window": torch.from_numpy(corners.ravel()[None]).float(),
     }

@@ -16,7 +16,7 @@ from transformers import AutoImageProcessor
 from transformers.processing_utils import ProcessorMixin
 
 from mustela.data.base_processor import load_base_processor
-from mustela.data.pictures import PreparedImage, join_inputs, place_image, prepare_image
+from mustela.data.pictures import PreparedImage, fits_of, join_inputs, place_image, prepare_image
 from mustela.data.processor_settings import ProcessorSettings
 from mustela.data.render import Rendered, RenderedRegion
 from mustela.data.sample_text import DigitWeights, SampleWriter
@@ -24,7 +24,7 @@ from mustela.data.slots import check_counts
 from mustela.data.templates import Template
 from mustela.data.token_types import token_types
 from mustela.errors import CheckpointError
-from mustela.regions import Size, sample_points
+from mustela.regions import CoordinateStyle, Size, Transform
 
 _BASE_FOLDER = "base_processor"
 _TILES = "tile_processor"
@@ -168,6 +168,12 @@ class MustelaProcessor:
             self.template, self.tokenizer, self.image_token, self.settings, self.region_token_id
         )
 
+    def frames(self, coordinates: CoordinateStyle, sizes_wh: Sequence[Size]) -> tuple[Transform, ...] | None:
+        """Return how pictures are fitted, for a style of coordinates that says so; None for all others."""
+        if coordinates != "resized":
+            return None
+        return fits_of(sizes_wh, self.base_processor, self.settings)
+
     def prepare_image(self, image: Image.Image) -> PreparedImage:
         """Fit a picture, RGB, to the encoders, to be used for many samples.
 
@@ -194,7 +200,7 @@ class MustelaProcessor:
         self, region: RenderedRegion, picture: PreparedImage, rng: np.random.Generator | None
     ) -> Tensor:
         """Sample a region and carry its points to the encoded picture: `(P, 2)` in 0..1."""
-        points = sample_points(region.raster(picture.size_wh), count=self.settings.region_points, rng=rng)
+        points = region.points(picture.size_wh, count=self.settings.region_points, rng=rng)
         if self.settings.sampling_geometry == "original":
             points -= 0.5
         encoded = picture.transform.points(points) / np.asarray(picture.transform.encoded_wh)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mustela.constants import REGION_TOKEN
+from mustela.data.resizing import ResizeWith
 from mustela.data.tiling import TileOrder
 from mustela.regions import CoordinateStyle, Size
 
@@ -23,6 +24,7 @@ class ProcessorSettings:
         image_aspect_ratio: `square_nocrop`, `pad` or `anyres`: mustela fits pictures to `resized_image_wh`.
             None: the base's own image processor does.
         resized_image_wh: the picture, or the tile, that the vision encoder takes.
+        image_resize: what resizes them: `pillow` as in the original, or `torch`, see `mustela.data.resizing`.
         image_grids: with `anyres`, columns and rows of tiles to choose from.
         tile_order: with `anyres`, how tokens are laid out, see `mustela.data.tiling.TileTokens`.
         tile_patch: with `anyres`, pixels along one side of a token of a tile; None: as in the overview.
@@ -39,6 +41,7 @@ class ProcessorSettings:
     sampling_geometry: Literal["aligned", "original"] = "aligned"
     image_aspect_ratio: str | None = None
     resized_image_wh: tuple[int, int] | None = None
+    image_resize: ResizeWith = "pillow"
     image_grids: tuple[Size, ...] = ()
     tile_order: TileOrder = "flat"
     tile_patch: int | None = None

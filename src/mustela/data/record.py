@@ -56,3 +56,8 @@ class Record:
     images: tuple[ImageRef, ...]
     turns: tuple[Turn, ...]
     system: str | None = None
+
+    @property
+    def characters(self) -> int:
+        """Characters of all turns."""
+        return sum(len(turn.text) for turn in self.turns)

@@ -27,13 +27,16 @@ from mustela.regions import (
     Mask,
     Point,
     Region,
+    Transform,
+    sample_points,
+    sample_window,
     write_coordinates,
 )
+from mustela.regions.types import Window
 
 BoxInput = Literal["random", "box", "point"]
 
-_PLACEHOLDERS = re.compile(f"({re.escape(IMAGE_PLACEHOLDER)}|{LOCATION_PATTERN.replace('(', '(?:')})")
-_LOCATION = re.compile(LOCATION_PATTERN)
+_PLACEHOLDERS = re.compile(f"{re.escape(IMAGE_PLACEHOLDER)}|{LOCATION_PATTERN}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,36 @@ class RenderedRegion:
             return pixels
         both = pixels & self.within.raster(size_wh)
         return both if both.any() else pixels
+
+    def points(
+        self, size_wh: tuple[int, int], *, count: int, rng: np.random.Generator | None
+    ) -> npt.NDArray[np.float32]:
+        """Sample the raster, see `mustela.regions.sample_points`; boxes and points without drawing it."""
+        window = self._window(size_wh)
+        if window is not None:
+            return sample_window(window, count=count, rng=rng)
+        return sample_points(self.raster(size_wh), count=count, rng=rng)
+
+    def _window(self, size_wh: tuple[int, int]) -> Window | None:
+        """Return the window that the raster fills, None where it isn't one."""
+        if not isinstance(self.region, Box | Point):
+            return None
+        window = self.region.window(size_wh)
+        if self.within is None:
+            return window
+        if not isinstance(self.within, Box | Point):
+            return None
+        other = self.within.window(size_wh)
+        columns, rows = ((max(a[0], b[0]), min(a[1], b[1])) for a, b in zip(window, other, strict=True))
+        return (columns, rows) if columns[0] < columns[1] and rows[0] < rows[1] else window
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A picture as coordinates see it: its size, and how it is fitted where that matters."""
+
+    size_wh: tuple[int, int]
+    fit: Transform | None
 
 
 # The text of a region with its slot, and what the slot looks at.
@@ -95,10 +128,10 @@ class RenderOptions:
             raise ConfigError(f"clamp is {self.clamp!r}. Choose 'edge' or 'last_pixel'.")
         if self.box_input not in ("random", "box", "point"):
             raise ConfigError(f"box_input is {self.box_input!r}. Choose 'random', 'box' or 'point'.")
-        # Pixels of the fitted picture are known only where the picture is fitted, after the text is written.
-        styles = [style for style in COORDINATE_STYLES if style != "resized"]
-        if self.coordinates not in styles:
-            raise ConfigError(f"coordinates is {self.coordinates!r}. Choose one of: {', '.join(styles)}.")
+        if self.coordinates not in COORDINATE_STYLES:
+            raise ConfigError(
+                f"coordinates is {self.coordinates!r}. Choose one of: {', '.join(COORDINATE_STYLES)}."
+            )
 
 
 def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
@@ -109,7 +142,12 @@ def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
 
 
 def render(
-    record: Record, options: RenderOptions, *, sizes_wh: Sequence[tuple[int, int]], rng: np.random.Generator
+    record: Record,
+    options: RenderOptions,
+    *,
+    sizes_wh: Sequence[tuple[int, int]],
+    rng: np.random.Generator,
+    frames: Sequence[Transform] | None = None,
 ) -> Rendered:
     """Turn a record into messages and ordered regions.
 
@@ -122,6 +160,7 @@ def render(
         options: how regions become text.
         sizes_wh: (width, height) of each picture as shown.
         rng: source of all choices, see `sample_rng`.
+        frames: how each picture is fitted; coordinates `resized` need it.
 
     Raises:
         RecordError: sizes, `<image>`s or placeholders don't match the pictures and regions of the record.
@@ -129,11 +168,12 @@ def render(
     images = len(record.images)
     if len(sizes_wh) != images:
         raise RecordError(f'record "{record.id}": {images} images but {len(sizes_wh)} image sizes.')
+    places = [_Place(size, frames[index] if frames else None) for index, size in enumerate(sizes_wh)]
     messages = [Message("system", (record.system,))] if record.system else []
     regions: list[RenderedRegion] = []
     images_left = images
     for number, turn in enumerate(record.turns):
-        written = _write_regions(turn, options, sizes_wh, rng)
+        written = _write_regions(turn, options, places, rng)
         try:
             parts, shown = _fill_in(turn.text, written, images=images_left if turn.role == "user" else 0)
         except IndexError:
@@ -141,7 +181,7 @@ def render(
                 f'record "{record.id}", turn {number}: a placeholder has no region; '
                 f"the turn has {len(written)} regions: {turn.text!r}"
             ) from None
-        images_here = sum(part is Slot.IMAGE for part in parts)
+        images_here = parts.count(Slot.IMAGE)
         images_left -= images_here
         if images_here and images == 1:
             parts = _image_first(parts)
@@ -161,29 +201,32 @@ def _fill_in(
     """Replace the placeholders of a text; an IndexError where a region is missing."""
     parts: list[str | Slot] = []
     shown: list[RenderedRegion] = []
-    for piece in _PLACEHOLDERS.split(text):
-        place = _LOCATION.fullmatch(piece)
-        if place is not None:
-            region_parts, region = written[int(place[1])]
-            parts.extend(region_parts)
+    position = 0
+    for place in _PLACEHOLDERS.finditer(text):
+        number = place[1]
+        if number is not None:
+            region_parts, region = written[int(number)]
+            parts += (text[position : place.start()], *region_parts)
             if region is not None:
                 shown.append(region)
-        elif piece == IMAGE_PLACEHOLDER and images > 0:
-            parts.append(Slot.IMAGE)
+        elif images > 0:
+            parts += (text[position : place.start()], Slot.IMAGE)
             images -= 1
         else:
-            parts.append(piece)
+            continue
+        position = place.end()
+    parts.append(text[position:])
     return parts, shown
 
 
 def _write_regions(
-    turn: Turn, options: RenderOptions, sizes_wh: Sequence[tuple[int, int]], rng: np.random.Generator
+    turn: Turn, options: RenderOptions, places: Sequence[_Place], rng: np.random.Generator
 ) -> list[_Written]:
     """Return, for each region of the turn, its text with slots and what its slot looks at."""
     if not turn.regions:
         return []
     if turn.role == "assistant":
-        return [((_coordinates(a.region, sizes_wh[a.image], options),), None) for a in turn.regions]
+        return [((_coordinates(a.region, places[a.image], options),), None) for a in turn.regions]
     as_point = False
     if any(isinstance(annotation.region, Box) for annotation in turn.regions):
         drawn = bool(rng.integers(2)) if options.box_input == "random" else False
@@ -192,16 +235,16 @@ def _write_regions(
     written: list[_Written] = []
     for annotation in turn.regions:
         shown = RenderedRegion(annotation.region, annotation.mask, annotation.image)
-        size_wh = sizes_wh[annotation.image]
+        place = places[annotation.image]
         if as_point and isinstance(annotation.region, Box):
             key = (annotation.region, annotation.mask, annotation.image)
             point = points.get(key) if options.refer_previous_point else None
             if point is None:
-                box = _clamped(annotation.region, size_wh, options.clamp)
+                box = _clamped(annotation.region, place.size_wh, options.clamp)
                 point = Point(*choose_point(box, annotation.mask, mode=options.point_input_sample, rng=rng))
                 points[key] = point
             shown = RenderedRegion(point, annotation.mask or annotation.region, annotation.image)
-        text = "" if options.no_coor else _coordinates(shown.region, size_wh, options)
+        text = "" if options.no_coor else _coordinates(shown.region, place, options)
         written.append(_with_slot(text, shown, options))
     return written
 
@@ -212,8 +255,10 @@ def _with_slot(text: str, shown: RenderedRegion, options: RenderOptions) -> _Wri
     return ((f"{text} ", Slot.REGION) if text else (Slot.REGION,)), shown
 
 
-def _coordinates(region: Region, size_wh: tuple[int, int], options: RenderOptions) -> str:
-    return write_coordinates(region, size_wh, style=options.coordinates, clamp=options.clamp)
+def _coordinates(region: Region, place: _Place, options: RenderOptions) -> str:
+    return write_coordinates(
+        region, place.size_wh, style=options.coordinates, clamp=options.clamp, fit=place.fit
+    )
 
 
 def _clamped(box: Box, size_wh: tuple[int, int], clamp: Clamp) -> BoxXyxy:
@@ -237,9 +282,15 @@ def _image_first(parts: list[str | Slot]) -> list[str | Slot]:
 def _join_text(parts: Sequence[str | Slot]) -> tuple[str | Slot, ...]:
     """Join neighbouring strings and drop empty ones, so that equal texts have equal parts."""
     joined: list[str | Slot] = []
+    text = ""
     for part in parts:
-        if isinstance(part, str) and joined and isinstance(joined[-1], str):
-            joined[-1] += part
-        elif part:
-            joined.append(part)
+        if isinstance(part, str):
+            text += part
+            continue
+        if text:
+            joined.append(text)
+            text = ""
+        joined.append(part)
+    if text:
+        joined.append(text)
     return tuple(joined)

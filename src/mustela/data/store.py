@@ -11,10 +11,10 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,7 @@ _TABLE = "records.arrow"
 _REPORT = "report.json"
 _ROWS_A_BATCH = 4096
 _CURED_BY_PICTURES = ("image.", "size.", "mask.size", "box.outside", "region.outside")
+_Row: TypeAlias = tuple[str, str, int, int, int]
 _SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -192,30 +193,32 @@ def _build(
     folder: Path, data_path: str | Path, image_folder: str | Path | None, options: CheckOptions
 ) -> FileReport:
     report = FileReport(str(data_path), None if image_folder is None else str(image_folder))
-    rows: list[dict[str, Any]] = []
+    rows: list[_Row] = []
     with pa.OSFile(str(folder / _TABLE), "wb") as sink, pa.ipc.new_stream(sink, _SCHEMA) as writer:
         opened = options.open_folder(image_folder)
         for checked in read_checked(data_path, options, folder=opened, report=report):
             if checked.record is not None:
                 rows.append(_row(checked.record))
             if len(rows) == _ROWS_A_BATCH:
-                writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=_SCHEMA))
+                writer.write_batch(_batch(rows))
                 rows.clear()
         # An empty store still needs a batch: Dataset.from_file refuses a table without any.
-        writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=_SCHEMA))
+        writer.write_batch(_batch(rows))
     text = json.dumps(asdict(report), ensure_ascii=True)
     (folder / _REPORT).write_text(text, encoding="utf-8")
     return report
 
 
-def _row(record: Record) -> dict[str, Any]:
-    return {
-        "id": record.id,
-        "record": dump_record(record),
-        "characters": sum(len(turn.text) for turn in record.turns),
-        "images": len(record.images),
-        "regions": sum(len(turn.regions) for turn in record.turns),
-    }
+def _row(record: Record) -> _Row:
+    """Return the values of a record in the order of the schema."""
+    regions = sum(len(turn.regions) for turn in record.turns)
+    return record.id, dump_record(record), record.characters, len(record.images), regions
+
+
+def _batch(rows: Sequence[_Row]) -> pa.RecordBatch:
+    columns = list(zip(*rows, strict=True)) or [()] * len(_SCHEMA)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=_SCHEMA)
 
 
 def _move(unfinished: Path, home: Path) -> None:

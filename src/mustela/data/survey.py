@@ -47,7 +47,7 @@ class Survey:
         """Count one record."""
         self.records += 1
         self.turns[len(record.turns)] += 1
-        self.lengths[_power(sum(len(turn.text) for turn in record.turns))] += 1
+        self.lengths[_power(record.characters)] += 1
         for image in record.images:
             if image.size_wh is not None and len(self.sizes) < _KEPT:
                 self.sizes[image.size_wh] += 1

@@ -72,5 +72,7 @@ def token_length(
 ) -> int:
     """Return the number of ids of a record, image tokens included."""
     images = read_images(record, None if folder is None else Path(folder), checks=options)
-    rendered = render(record, rendering, sizes_wh=[image.size for image in images], rng=sample_rng(0, 0, 0))
+    sizes = [image.size for image in images]
+    frames = processor.frames(rendering.coordinates, sizes)
+    rendered = render(record, rendering, sizes_wh=sizes, rng=sample_rng(0, 0, 0), frames=frames)
     return int(processor.encode(rendered, images)["input_ids"].shape[0])

@@ -24,7 +24,7 @@ from mustela.evaluate.predictions import Prediction
 from mustela.evaluate.questions import Question, used_regions
 from mustela.infer import default_options, encode_pictures, generate_texts
 from mustela.model import ImageFeatures, MustelaForConditionalGeneration
-from mustela.regions import load_image, scale_of
+from mustela.regions import Frame, load_image, scale_of
 
 BATCHES_IN_WINDOW = 4
 _LOCATION = re.compile(LOCATION_PATTERN)
@@ -124,7 +124,8 @@ def prepare(
     """Render and encode a question; the prediction has all but its text."""
     record = question.record
     sizes = [image.size for image in images]
-    rendered = render(record, options, sizes_wh=sizes, rng=np.random.default_rng(0))
+    frames = processor.frames(options.coordinates, sizes)
+    rendered = render(record, options, sizes_wh=sizes, rng=np.random.default_rng(0), frames=frames)
     prompt = Rendered(rendered.record_id, rendered.messages[:-1], rendered.regions)
     sample = processor.encode(prompt, images, rng=None, generation=True)
     truth = used_regions(question.reference)
@@ -146,6 +147,7 @@ def prepare(
         reference_phrases=tuple(boxes.values()),
         text="",
         scale=scale_of(options.coordinates),
+        frame=Frame.of(frames[about]) if frames else None,
     )
     return Asked(question, sample, prediction)
 

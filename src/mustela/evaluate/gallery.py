@@ -18,7 +18,7 @@ from mustela.evaluate.metrics import is_right
 from mustela.evaluate.overlay import overlay
 from mustela.evaluate.predictions import Prediction
 from mustela.evaluate.questions import KINDS, Kind
-from mustela.regions import Box, Mask, Region, draw_regions, find_regions, load_image
+from mustela.regions import Box, Mask, Region, draw_regions, load_image
 
 SHOWN_REGION = (37, 99, 235)
 TRUTH = (13, 148, 110)
@@ -176,7 +176,7 @@ def pieces(text: str, prediction: Prediction) -> tuple[Piece, ...]:
         return (Piece(text, coordinates=False),)
     result: list[Piece] = []
     position = 0
-    for item in find_regions(text, prediction.image_wh, scale=prediction.scale).regions:
+    for item in prediction.read(text).regions:
         start, end = item.span
         if start > position:
             result.append(Piece(text[position:start], coordinates=False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,7 +13,17 @@ from mustela.constants import COORDINATE_BINS
 from mustela.errors import RecordError
 from mustela.evaluate.matching import BoxXYXY
 from mustela.evaluate.questions import KINDS, Kind, clean_phrase
-from mustela.regions import Box, Found, Region, Scale, find_regions, region_from_json, region_to_json
+from mustela.regions import (
+    Box,
+    Found,
+    Frame,
+    Region,
+    Scale,
+    find_regions,
+    read_coordinates,
+    region_from_json,
+    region_to_json,
+)
 
 
 @dataclass(frozen=True)
@@ -22,7 +32,8 @@ class Prediction:
 
     `image_wh` is the size of the picture that the coordinates belong to (after EXIF rotation), None without a
     picture. Boxes are pixels of it. `scale` says what the numbers in `text` mean: thousandths of the sides
-    ("bins"), shares of them ("unit"), "pixels" or location "tokens".
+    ("bins"), shares of them ("unit"), "pixels" or location "tokens". With a `frame` they are pixels of the
+    picture as the model sees it.
     """
 
     question_id: str
@@ -36,9 +47,14 @@ class Prediction:
     reference_phrases: tuple[str, ...]
     text: str
     scale: Scale = "bins"
+    frame: Frame | None = None
 
     def found(self) -> Found:
-        """Return the regions in the answer, in pixels.
+        """Return the regions in the answer, in pixels; see `read`."""
+        return self.read(self.text)
+
+    def read(self, text: str) -> Found:
+        """Return the regions in a text of this model about this picture, in pixels.
 
         Raises RecordError when the size of the picture is unknown.
         """
@@ -47,7 +63,9 @@ class Prediction:
                 f"prediction {self.question_id!r}: the size of its picture is missing, so coordinates in "
                 f"{self.scale} can't be turned into pixels. Give image_w and image_h in the data file."
             )
-        return find_regions(self.text, self.image_wh, scale=self.scale)
+        if self.frame is not None:
+            return read_coordinates(text, self.image_wh, style="resized", fit=self.frame)
+        return find_regions(text, self.image_wh, scale=self.scale)
 
     def boxes(self) -> list[tuple[BoxXYXY, str]]:
         """Return the boxes of the answer with their normalised phrases.
@@ -76,6 +94,8 @@ def to_line(prediction: Prediction) -> str:
         "text": prediction.text,
         "scale": prediction.scale,
     }
+    if prediction.frame is not None:
+        raw["frame"] = asdict(prediction.frame)
     if prediction.image_wh is not None:
         found = prediction.found()
         raw["found"] = [
@@ -122,9 +142,16 @@ def from_line(line: str, *, where: str) -> Prediction:
             reference_phrases=tuple(raw["reference_phrases"]),
             text=raw["text"],
             scale=scale,
+            frame=_frame(raw["frame"]) if "frame" in raw else None,
         )
-    except (KeyError, TypeError, IndexError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, json.JSONDecodeError) as error:
         raise RecordError(f"{where}: not a prediction ({type(error).__name__}: {error}).") from error
+
+
+def _frame(raw: dict[str, list[Any]]) -> Frame:
+    (width, height), (across, down) = raw["source_wh"], raw["target_wh"]
+    (scale_x, scale_y), (shift_x, shift_y) = raw["scale"], raw["shift"]
+    return Frame((width, height), (across, down), (scale_x, scale_y), (shift_x, shift_y))
 
 
 def _box(values: list[float]) -> BoxXYXY:

@@ -19,7 +19,7 @@ from mustela.infer.notebook import answer_html, picture_html
 from mustela.infer.query import Exchange, ImageInput, Query, default_options, render_query
 from mustela.model import ImageFeatures, MustelaForConditionalGeneration
 from mustela.model.loading import load_model
-from mustela.regions import FoundRegion, Region, draw_regions, find_regions, load_image, scale_of
+from mustela.regions import FoundRegion, Region, Transform, draw_regions, load_image, read_coordinates
 
 ASKED_COLOR = (37, 99, 235)
 ANSWERED_COLOR = (234, 88, 12)
@@ -139,7 +139,7 @@ class Predictor:
             CountMismatchError: numbers of placeholders and regions differ.
         """
         query = Query(self._image, text, tuple(regions), tuple(history))
-        rendered = render_query(query, self._size_wh, options=self.options)
+        rendered = self._render(query, self._image)
         images = [] if self._image is None else [self._image]
         sample = self.processor.encode(rendered, images, rng=None, generation=True)
         said = generate_texts(
@@ -165,10 +165,7 @@ class Predictor:
         for start in range(0, len(queries), batch_size):
             batch = queries[start : start + batch_size]
             images = [None if query.image is None else load_image(query.image) for query in batch]
-            rendered = [
-                render_query(query, None if image is None else image.size, options=self.options)
-                for query, image in zip(batch, images, strict=True)
-            ]
+            rendered = [self._render(query, image) for query, image in zip(batch, images, strict=True)]
             samples = [
                 self.processor.encode(item, [] if image is None else [image], rng=None, generation=True)
                 for item, image in zip(rendered, images, strict=True)
@@ -185,11 +182,18 @@ class Predictor:
             return "<p>No picture yet: choose one with <code>set_image</code>.</p>"
         return picture_html(self._image, alt="the picture of the questions")
 
-    @property
-    def _size_wh(self) -> tuple[int, int] | None:
-        return None if self._image is None else self._image.size
+    def _render(self, query: Query, image: Image.Image | None) -> Rendered:
+        size = None if image is None else image.size
+        return render_query(query, size, options=self.options, frames=self._frames(image))
+
+    def _frames(self, image: Image.Image | None) -> tuple[Transform, ...] | None:
+        sizes = [] if image is None else [image.size]
+        return self.processor.frames(self.options.coordinates, sizes)
 
     def _answer(self, text: str, query: Query, rendered: Rendered, image: Image.Image | None) -> Answer:
-        scale = scale_of(self.options.coordinates)
-        found = () if image is None else find_regions(text, image.size, scale=scale).regions
+        found: tuple[FoundRegion, ...] = ()
+        if image is not None:
+            frames, style = self._frames(image), self.options.coordinates
+            fit = frames[0] if frames else None
+            found = read_coordinates(text, image.size, style=style, fit=fit).regions
         return Answer(text, found, rendered.messages[-1].plain_text.strip(), query, image)

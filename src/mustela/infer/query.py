@@ -13,7 +13,7 @@ from mustela.data.message import Message, Slot
 from mustela.data.processor import MustelaProcessor
 from mustela.data.render import Rendered, RenderedRegion, RenderOptions
 from mustela.errors import CountMismatchError, RegionError
-from mustela.regions import Region, write_coordinates
+from mustela.regions import Region, Size, Transform, write_coordinates
 
 ImageInput = str | Path | Image.Image
 _PLACEHOLDER = re.compile(r"<region(\d*)>")
@@ -53,8 +53,16 @@ def default_options(processor: MustelaProcessor) -> RenderOptions:
     )
 
 
-def render_query(query: Query, size_wh: tuple[int, int] | None, *, options: RenderOptions) -> Rendered:
+def render_query(
+    query: Query,
+    size_wh: Size | None,
+    *,
+    options: RenderOptions,
+    frames: Sequence[Transform] | None = None,
+) -> Rendered:
     """Return the messages of a question with its history; `size_wh` is its picture's, None without one.
+
+    `frames` are of `MustelaProcessor.frames`.
 
     Raises CountMismatchError when placeholders and regions don't add up, RegionError for regions without a
     picture.
@@ -68,7 +76,8 @@ def render_query(query: Query, size_wh: tuple[int, int] | None, *, options: Rend
         if asked and size_wh is None:
             raise RegionError(f"{len(regions)} regions but no picture: choose one with set_image first.")
         start: tuple[str | Slot, ...] = (Slot.IMAGE, "\n") if number == 0 and size_wh is not None else ()
-        messages.append(Message("user", (*start, *question_parts(text, asked, sizes_wh, options=options))))
+        parts = question_parts(text, asked, sizes_wh, options=options, frames=frames)
+        messages.append(Message("user", (*start, *parts)))
         shown += asked
         if number < len(query.history):
             messages.append(Message("assistant", (query.history[number].answer,)))
@@ -78,9 +87,10 @@ def render_query(query: Query, size_wh: tuple[int, int] | None, *, options: Rend
 def question_parts(
     text: str,
     regions: Sequence[RenderedRegion],
-    sizes_wh: Sequence[tuple[int, int]],
+    sizes_wh: Sequence[Size],
     *,
     options: RenderOptions,
+    frames: Sequence[Transform] | None = None,
 ) -> Iterator[str | Slot]:
     """Yield the text with coordinates and slots in the place of its placeholders.
 
@@ -89,13 +99,20 @@ def question_parts(
         regions: one a placeholder.
         sizes_wh: of the pictures that the regions lie in.
         options: how regions are written.
+        frames: of `MustelaProcessor.frames`.
     """
     position = 0
     for match, shown in zip(_PLACEHOLDER.finditer(text), regions, strict=True):
         yield text[position : match.start()]
         position = match.end()
         if not (options.no_coor and options.add_region_feature):
-            yield _coordinates(shown.region, sizes_wh[shown.image], options)
+            yield write_coordinates(
+                shown.region,
+                sizes_wh[shown.image],
+                style=options.coordinates,
+                clamp=options.clamp,
+                fit=frames[shown.image] if frames else None,
+            )
         if options.add_region_feature:
             if not options.no_coor:
                 yield " "
@@ -132,7 +149,3 @@ def region_indices(texts: Sequence[str], regions: int) -> list[list[int]]:
     """Return the index of the region of every placeholder of every text; see `placeholder_numbers`."""
     numbers = iter(placeholder_numbers("\n".join(texts), regions))
     return [[next(numbers) for _ in _PLACEHOLDER.finditer(text)] for text in texts]
-
-
-def _coordinates(region: Region, size_wh: tuple[int, int], options: RenderOptions) -> str:
-    return write_coordinates(region, size_wh, style=options.coordinates, clamp=options.clamp)

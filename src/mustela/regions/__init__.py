@@ -4,10 +4,11 @@ from mustela.regions.boxes import box_area, box_iou
 from mustela.regions.draw import draw_regions
 from mustela.regions.finder import find_regions
 from mustela.regions.found import Found, FoundRegion, Rejected
+from mustela.regions.frame import Frame
 from mustela.regions.image import FirstFrameWarning, image_size, load_image
 from mustela.regions.mask import Mask
 from mustela.regions.reading import Scale
-from mustela.regions.sampling import sample_points
+from mustela.regions.sampling import sample_points, sample_window
 from mustela.regions.serial import found_to_json, region_from_json, region_to_json
 from mustela.regions.styles import (
     COORDINATE_STYLES,
@@ -30,6 +31,7 @@ __all__ = [
     "FirstFrameWarning",
     "Found",
     "FoundRegion",
+    "Frame",
     "Identity",
     "Mask",
     "Pad",
@@ -59,6 +61,7 @@ __all__ = [
     "region_from_json",
     "region_to_json",
     "sample_points",
+    "sample_window",
     "scale_of",
     "write_coordinates",
 ]

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mustela.errors import RegionError
+from mustela.regions.types import Window
 
 _GOLDEN = (5**0.5 - 1) / 2
 
@@ -22,23 +23,42 @@ def sample_points(
     """
     if raster.ndim != 2 or raster.dtype != np.bool_:
         raise RegionError(f"a raster is a bool array (H, W), got {raster.dtype} of shape {raster.shape}.")
+    pixels = np.flatnonzero(raster)
+    chosen = pixels[_choose(len(pixels), count, rng)]
+    rows, columns = np.divmod(chosen, raster.shape[1])
+    return _centres(columns, rows)
+
+
+def sample_window(window: Window, *, count: int, rng: np.random.Generator | None) -> npt.NDArray[np.float32]:
+    """Return what `sample_points` returns for a raster that is True in a window, without making one."""
+    (left, right), (top, bottom) = window
+    width = right - left
+    rows, columns = np.divmod(_choose(width * (bottom - top), count, rng), max(width, 1))
+    return _centres(columns + left, rows + top)
+
+
+def _choose(total: int, count: int, rng: np.random.Generator | None) -> npt.NDArray[np.int64]:
+    """Return `count` ascending indices of `range(total)`, repeats only where there are fewer."""
     if count < 1:
         raise RegionError(f"cannot sample {count} points; ask for at least 1.")
-    pixels = np.flatnonzero(raster)
-    total = len(pixels)
     if total == 0:
         raise RegionError("cannot sample points of a region that covers no pixel of the image.")
+    chosen: npt.NDArray[np.int64]
     if total > count:
         chosen = _spread(total, count) if rng is None else rng.choice(total, count, replace=False)
-        pixels = pixels[chosen]
     elif total < count:
         missing = count - total
         again = np.arange(missing) * total // missing if rng is None else rng.integers(0, total, missing)
-        pixels = np.concatenate([pixels, pixels[again]])
+        chosen = np.concatenate([np.arange(total), again])
+    else:
+        chosen = np.arange(total)
     # Row-major order: who starts with the first point starts at the top of the region, not anywhere in it.
-    pixels.sort()
-    rows, columns = np.divmod(pixels, raster.shape[1])
-    points = np.empty((count, 2), dtype=np.float32)
+    chosen.sort()
+    return chosen
+
+
+def _centres(columns: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    points = np.empty((len(rows), 2), dtype=np.float32)
     points[:, 0] = columns
     points[:, 1] = rows
     points += np.float32(0.5)

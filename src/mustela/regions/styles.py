@@ -11,7 +11,7 @@ from mustela.regions.found import Found, FoundRegion
 from mustela.regions.location_tokens import write_location_tokens
 from mustela.regions.reading import Scale
 from mustela.regions.text import Clamp, format_box, format_point
-from mustela.regions.tiles import Transform
+from mustela.regions.transform import Fit
 from mustela.regions.types import Box, Point, Region
 
 CoordinateStyle: TypeAlias = Literal["bins", "corners", "json", "unit", "pixels", "tokens", "resized"]
@@ -29,7 +29,7 @@ def write_coordinates(
     *,
     style: CoordinateStyle = "bins",
     clamp: Clamp = "edge",
-    fit: Transform | None = None,
+    fit: Fit | None = None,
 ) -> str:
     """Return a point's coordinates, or those of the box round any other region, as text.
 
@@ -77,7 +77,7 @@ def scale_of(style: CoordinateStyle) -> Scale:
 
 
 def read_coordinates(
-    text: str, size_wh: tuple[int, int], *, style: CoordinateStyle = "bins", fit: Transform | None = None
+    text: str, size_wh: tuple[int, int], *, style: CoordinateStyle = "bins", fit: Fit | None = None
 ) -> Found:
     """Return every box and point of an answer in a style, in pixels of the original image of `size_wh`.
 
@@ -94,7 +94,7 @@ def read_coordinates(
     return Found(tuple(_brought_back(one, frame, size_wh) for one in found.regions), found.rejected)
 
 
-def _brought_back(found: FoundRegion, fit: Transform, size_wh: tuple[int, int]) -> FoundRegion:
+def _brought_back(found: FoundRegion, fit: Fit, size_wh: tuple[int, int]) -> FoundRegion:
     point = isinstance(found.region, Point)
     values = (
         (found.region.x, found.region.y) if isinstance(found.region, Point) else found.region.bounds_xyxy()
@@ -107,7 +107,7 @@ def _brought_back(found: FoundRegion, fit: Transform, size_wh: tuple[int, int]) 
     return replace(found, region=region, repaired=bool(notes), note="; ".join(notes))
 
 
-def _need_fit(fit: Transform | None) -> Transform:
+def _need_fit(fit: Fit | None) -> Fit:
     if fit is None:
         raise RegionError("coordinates 'resized' are pixels of the fitted picture; give fit, its transform.")
     return fit

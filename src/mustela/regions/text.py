@@ -41,19 +41,31 @@ def dequantise(bin_index: float, side: float) -> float:
     return bin_index * side / COORDINATE_BINS
 
 
+def quantise_all(
+    values: Sequence[float], size_wh: tuple[float, float], *, clamp: Clamp = "edge"
+) -> list[int]:
+    """Return the bins of `x, y, x, y, ...`, each as `quantise` gives it."""
+    width, height = size_wh
+    # Of finite numbers alone a finite sum can come, and then nothing needs to be looked at one by one.
+    if clamp != "edge" or not (width > 0 and height > 0 and math.isfinite(sum(values) + width + height)):
+        return [quantise(value, size_wh[axis % 2], clamp=clamp) for axis, value in enumerate(values)]
+    bins = [
+        int(value * COORDINATE_BINS / (height if axis % 2 else width) + _ROUNDING)
+        for axis, value in enumerate(values)
+    ]
+    last = COORDINATE_BINS - 1
+    return [0 if number < 0 else last if number > last else number for number in bins]
+
+
 def format_box(xyxy: Sequence[float], size_wh: tuple[float, float], *, clamp: Clamp = "edge") -> str:
     """Return `"[x1, y1, x2, y2]"` in bins for a box in pixels; see `quantise` for `clamp` and errors."""
     if len(xyxy) != 4:
         raise RegionError(f"a box has 4 numbers, got {len(xyxy)}.")
-    return _bracket([quantise(value, size_wh[axis % 2], clamp=clamp) for axis, value in enumerate(xyxy)])
+    return str(quantise_all(xyxy, size_wh, clamp=clamp))
 
 
 def format_point(xy: Sequence[float], size_wh: tuple[float, float], *, clamp: Clamp = "edge") -> str:
     """Return `"[x, y]"` in bins for a point in pixels; see `quantise` for `clamp` and errors."""
     if len(xy) != 2:
         raise RegionError(f"a point has 2 numbers, got {len(xy)}.")
-    return _bracket([quantise(value, size_wh[axis], clamp=clamp) for axis, value in enumerate(xy)])
-
-
-def _bracket(bins: Sequence[int]) -> str:
-    return f"[{', '.join(map(str, bins))}]"
+    return str(quantise_all(xy, size_wh, clamp=clamp))

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from PIL import Image
 
 from mustela.regions.raster import check_size
-from mustela.regions.transform import CenterCrop, Fit, Identity, Pad, Size, Stretch, resize
+from mustela.regions.transform import CenterCrop, Fit, Identity, Pad, Resizer, Size, Stretch, resize
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,17 @@ class Tiled(Fit):
         """Where the source's upper left corner lies on the canvas."""
         return float(self.content_xyxy[0]), float(self.content_xyxy[1])
 
-    def apply(self, image: Image.Image) -> Image.Image:
+    def apply(self, image: Image.Image, *, resizer: Resizer | None = None) -> Image.Image:
         """Return the canvas of a picture of `source_wh`; another size is a `RegionError`."""
         self._check_source(image.size)
         canvas = Image.new("RGB", self.encoded_wh, self.fill)
-        canvas.paste(resize(image, self.resized_wh), self.content_xyxy[:2])
+        resized = (resizer or resize)(image, self.resized_wh)
+        canvas.paste(resized, self.content_xyxy[:2])
         return canvas
 
-    def tiles(self, image: Image.Image) -> list[Image.Image]:
+    def tiles(self, image: Image.Image, *, resizer: Resizer | None = None) -> list[Image.Image]:
         """Return the tiles of a picture of `source_wh`, row by row."""
-        canvas = self.apply(image)
+        canvas = self.apply(image, resizer=resizer)
         width, height = self.tile_wh
         return [
             canvas.crop((column * width, row * height, (column + 1) * width, (row + 1) * height))

@@ -8,6 +8,7 @@ itself, so what is drawn on one frame can be shown on the other.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -22,6 +23,7 @@ from mustela.regions.types import Box
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 Size: TypeAlias = tuple[int, int]
+Resizer: TypeAlias = Callable[[Image.Image, Size], Image.Image]
 
 GREY = (127, 127, 127)
 
@@ -47,8 +49,11 @@ class Fit:
         """Where the source's upper left corner lies in the encoded picture."""
         return 0.0, 0.0
 
-    def apply(self, image: Image.Image) -> Image.Image:
-        """Return the encoded picture of a picture of `source_wh`; another size is a `RegionError`."""
+    def apply(self, image: Image.Image, *, resizer: Resizer | None = None) -> Image.Image:
+        """Return the encoded picture of a picture of `source_wh`; another size is a `RegionError`.
+
+        `resizer` changes the size in place of `resize`, where it changes.
+        """
         self._check_source(image.size)
         return image.copy()
 
@@ -132,10 +137,10 @@ class Stretch(Fit):
         """Encoded pixels a source pixel, for x and y."""
         return self.target_wh[0] / self.source_wh[0], self.target_wh[1] / self.source_wh[1]
 
-    def apply(self, image: Image.Image) -> Image.Image:
+    def apply(self, image: Image.Image, *, resizer: Resizer | None = None) -> Image.Image:
         """Return the encoded picture of a picture of `source_wh`; another size is a `RegionError`."""
         self._check_source(image.size)
-        return resize(image, self.target_wh)
+        return (resizer or resize)(image, self.target_wh)
 
 
 @dataclass(frozen=True)
@@ -182,12 +187,12 @@ class Pad(Fit):
         """Where the source's upper left corner lies in the encoded picture."""
         return self.margin_xy[0] * self.scale_xy[0], self.margin_xy[1] * self.scale_xy[1]
 
-    def apply(self, image: Image.Image) -> Image.Image:
+    def apply(self, image: Image.Image, *, resizer: Resizer | None = None) -> Image.Image:
         """Return the encoded picture of a picture of `source_wh`; another size is a `RegionError`."""
         self._check_source(image.size)
         canvas = Image.new("RGB", self.canvas_wh, self.fill)
         canvas.paste(image, self.margin_xy)
-        return resize(canvas, self.encoded_wh)
+        return (resizer or resize)(canvas, self.encoded_wh)
 
 
 @dataclass(frozen=True)
@@ -238,11 +243,12 @@ class CenterCrop(Fit):
         """Where the source's upper left corner lies in the encoded picture."""
         return -float(self.offset_xy[0]), -float(self.offset_xy[1])
 
-    def apply(self, image: Image.Image) -> Image.Image:
+    def apply(self, image: Image.Image, *, resizer: Resizer | None = None) -> Image.Image:
         """Return the encoded picture of a picture of `source_wh`; another size is a `RegionError`."""
         self._check_source(image.size)
         canvas = Image.new("RGB", self.crop_wh, self.fill)
-        canvas.paste(resize(image, self.resized_wh), (-self.offset_xy[0], -self.offset_xy[1]))
+        resized = (resizer or resize)(image, self.resized_wh)
+        canvas.paste(resized, (-self.offset_xy[0], -self.offset_xy[1]))
         return canvas
 
 

@@ -30,6 +30,7 @@ from mustela.regions.checks import (
 from mustela.regions.mask import Mask
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
+Window: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
 
 SCRIBBLE_WIDTH = 5.0
 LARGEST_COORDINATE = (
@@ -57,11 +58,11 @@ class Point:
 
         The window is clipped, and empty when it lies outside the image.
         """
-        return _filled(size_wh, *self._window(size_wh))
+        return _filled(size_wh, *self.window(size_wh))
 
     def area(self, size_wh: tuple[int, int]) -> int:
         """Return the number of pixels of the raster."""
-        return _window_area(*self._window(size_wh))
+        return _window_area(*self.window(size_wh))
 
     def anchor(self, size_wh: tuple[int, int]) -> XY:
         """Return the point itself, moved into the image when it lies on or beyond the border.
@@ -73,7 +74,8 @@ class Point:
         width, height = size_wh
         return min(max(self.x, 0.0), width - 0.5), min(max(self.y, 0.0), height - 0.5)
 
-    def _window(self, size_wh: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    def window(self, size_wh: tuple[int, int]) -> Window:
+        """Return the columns and rows of the raster as two half-open ranges; (0, 0) where it is empty."""
         width, height = fill.check_size(size_wh)
         column, row = math.floor(self.x), math.floor(self.y)
         return _clip(column - POINT_RADIUS, column + POINT_RADIUS + 1, width), _clip(
@@ -121,15 +123,15 @@ class Box:
         A box too thin to hold a centre covers the pixels nearest to its middle. Empty when the box lies
         outside the image.
         """
-        return _filled(size_wh, *self._window(size_wh))
+        return _filled(size_wh, *self.window(size_wh))
 
     def area(self, size_wh: tuple[int, int]) -> int:
         """Return the number of pixels of the raster."""
-        return _window_area(*self._window(size_wh))
+        return _window_area(*self.window(size_wh))
 
     def anchor(self, size_wh: tuple[int, int]) -> XY:
         """Return the centre of the part inside the image; a `RegionError` if there is none."""
-        (left, right), (top, bottom) = self._window(size_wh)
+        (left, right), (top, bottom) = self.window(size_wh)
         if left == right or top == bottom:
             raise outside("box", size_wh)
         width, height = size_wh
@@ -140,7 +142,8 @@ class Box:
             y if top <= y < bottom else (top + bottom) / 2,
         )
 
-    def _window(self, size_wh: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    def window(self, size_wh: tuple[int, int]) -> Window:
+        """Return the columns and rows of the raster as two half-open ranges; (0, 0) where it is empty."""
         width, height = fill.check_size(size_wh)
         return fill.pixel_range(self.x1, self.x2, width), fill.pixel_range(self.y1, self.y2, height)
 

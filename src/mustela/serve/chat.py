@@ -18,7 +18,7 @@ from mustela.data.render import RenderOptions
 from mustela.errors import MustelaError
 from mustela.infer import Row, Sampling
 from mustela.model import ImageFeatures
-from mustela.regions import find_regions, found_to_json, scale_of
+from mustela.regions import found_to_json, read_coordinates
 from mustela.serve.batching import Batcher, Job
 from mustela.serve.conversation import (
     check_lengths,
@@ -149,8 +149,14 @@ class Chat:
 
     def _encode(self, request: ChatRequest, pictures: Sequence[Picture]) -> Asked:
         try:
-            rendered = render_request(request, pictures, options=self._options, limits=self._limits)
             prepared = [picture.prepared for picture in pictures]
+            rendered = render_request(
+                request,
+                pictures,
+                options=self._options,
+                limits=self._limits,
+                frames=[picture.transform for picture in prepared],
+            )
             with self._tokenizing:
                 sample = self._processor.encode(rendered, prepared, rng=None, generation=True)
         except MustelaError as error:
@@ -236,7 +242,8 @@ class Chat:
         """Return the boxes and points of an answer, in pixels of the last picture."""
         if not asked.pictures:
             return []
-        size_wh = asked.pictures[-1].size_wh
-        found = find_regions(text, size_wh, scale=scale_of(self._options.coordinates))
+        picture = asked.pictures[-1]
+        style, fit = self._options.coordinates, picture.prepared.transform
+        found = read_coordinates(text, picture.size_wh, style=style, fit=fit)
         last = len(asked.pictures) - 1
         return [{**found_to_json(item), "image_index": last} for item in found.regions]

@@ -10,7 +10,7 @@ from mustela.data.message import Message, Role, Slot
 from mustela.data.render import Rendered, RenderedRegion, RenderOptions
 from mustela.errors import RegionError
 from mustela.infer import question_parts, region_indices
-from mustela.regions import Mask, Region, region_from_json
+from mustela.regions import Mask, Region, Transform, region_from_json
 from mustela.serve.errors import refused
 from mustela.serve.images import Picture
 from mustela.serve.limits import Limits, check_region
@@ -85,7 +85,12 @@ def wants_masks(request: ChatRequest) -> bool:
 
 
 def render_request(
-    request: ChatRequest, pictures: Sequence[Picture], *, options: RenderOptions, limits: Limits
+    request: ChatRequest,
+    pictures: Sequence[Picture],
+    *,
+    options: RenderOptions,
+    limits: Limits,
+    frames: Sequence[Transform] | None = None,
 ) -> Rendered:
     """Return the messages and regions of a request.
 
@@ -97,6 +102,7 @@ def render_request(
         pictures: those of `image_urls`, in order.
         options: how regions are written.
         limits: of regions.
+        frames: of `MustelaProcessor.frames`.
 
     Raises:
         ApiError: the conversation is not one that the model can read.
@@ -128,7 +134,7 @@ def render_request(
                 parts.append(Slot.IMAGE)
             elif turn.role == "user":
                 asked = [_in_picture(*given[index], seen, sizes_wh, limits) for index in next(indices)]
-                parts += question_parts(item, asked, sizes_wh, options=options)
+                parts += question_parts(item, asked, sizes_wh, options=options, frames=frames)
                 shown += asked
             else:
                 parts.append(item)

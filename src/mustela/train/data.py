@@ -277,10 +277,10 @@ def _located(source: RecordSource) -> Iterator[tuple[Record, Path | None]]:
 def _digit_weights(data: DataArguments) -> DigitWeights | None:
     if not data.coordinate_digit_weights:
         return None
-    if data.coordinates in ("unit", "pixels", "tokens"):
+    if data.coordinates in ("unit", "pixels", "tokens", "resized"):
         raise ConfigError(
-            "coordinate_digit_weights are weights of the digits of bins; with coordinates unit, pixels or"
-            " tokens, leave them empty."
+            "coordinate_digit_weights are weights of the digits of bins; with coordinates"
+            f" {data.coordinates}, leave them empty."
         )
     hundreds, tens, units = data.coordinate_digit_weights
     return hundreds, tens, units

@@ -89,6 +89,13 @@ def train_stage(
     data = run.data.arguments
     style = data.coordinates or processor.settings.coordinates
     processor.settings = replace(processor.settings, coordinates=style, no_coor=run.data.options.no_coor)
+    resizer = run.data.arguments.image_resize
+    if resizer is not None:
+        if processor.settings.image_aspect_ratio is None:
+            raise ConfigError(
+                f"image_resize is {resizer}, but this model's own image processor resizes; leave it out."
+            )
+        processor.settings = replace(processor.settings, image_resize=resizer)
     stage = run.stage
     training = dataclasses.replace(stage.training, output_dir=str(run.path), report_to=[])
     first_values = run.path / FIRST_VALUES

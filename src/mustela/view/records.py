@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,33 @@ class _Shown:
     regions: int
 
 
+@dataclass(frozen=True, slots=True)
+class Browsing:
+    """Where the shown records stand in a larger set.
+
+    Args:
+        wanted: the filters as they were sent, by the names of their fields.
+        start: number of the record that the search began at.
+        seen: number of the record that it stopped before.
+        first: address of the first page, empty on it.
+        more: address of the next page, empty on the last.
+        kinds: kinds of faults in the whole set, with counts.
+        answers: its most frequent short answers, with counts.
+        longest: characters of its longest record.
+        faulty: how many of its records have faults.
+    """
+
+    wanted: Mapping[str, str]
+    start: int
+    seen: int
+    first: str
+    more: str
+    kinds: list[tuple[str, int]]
+    answers: list[tuple[str, int]]
+    longest: int
+    faulty: int
+
+
 @dataclass(slots=True)
 class _Numbers:
     """Gives equal regions of a record one number, whichever turn names them."""
@@ -61,6 +88,7 @@ def records_page(
     total: int,
     reading: str = "",
     options: CheckOptions | None = None,
+    browsing: Browsing | None = None,
 ) -> str:
     """Return a self-contained page of records, good ones and bad ones.
 
@@ -71,6 +99,7 @@ def records_page(
         total: how many the file has.
         reading: the sentence on what the file is read as.
         options: which paths of pictures are allowed.
+        browsing: where these records stand in a larger set that a server filters; None: the page filters.
     """
     cards = [_card(each, folder, options or CheckOptions()) for each in checked]
     classes = Counter(name for card in cards for name in card.classes.split("\n") if name)
@@ -82,12 +111,24 @@ def records_page(
         reading=reading,
         cards=cards,
         total=total,
-        classes=classes.most_common(_CLASSES),
-        kinds=sorted(kinds.items()),
-        longest=max((card.length for card in cards), default=0),
-        faulty=sum(bool(card.faults) for card in cards),
+        classes=classes.most_common(_CLASSES) if browsing is None else browsing.answers,
+        kinds=sorted(kinds.items()) if browsing is None else browsing.kinds,
+        longest=max((card.length for card in cards), default=0) if browsing is None else browsing.longest,
+        faulty=sum(bool(card.faults) for card in cards) if browsing is None else browsing.faulty,
+        browsing=browsing,
         regions=sum(card.regions for card in cards),
     )
+
+
+def words_of(record: Record) -> list[str]:
+    """Return the texts of the turns without what stands for pictures and regions."""
+    return [_LOCATION.sub("", turn.text).replace(IMAGE_PLACEHOLDER, "").strip() for turn in record.turns]
+
+
+def short_answers(record: Record) -> list[str]:
+    """Return the different answers of a few words, which act as classes, without their regions."""
+    answers = [_LOCATION.sub("", turn.text).strip(" .") for turn in record.turns if turn.role == "assistant"]
+    return list(dict.fromkeys(answer for answer in answers if 0 < len(answer.split()) <= _SHORT))
 
 
 def _card(checked: Checked, folder: str | Path | None, options: CheckOptions) -> _Shown:
@@ -100,8 +141,6 @@ def _card(checked: Checked, folder: str | Path | None, options: CheckOptions) ->
         return _Shown(name, [], [], faults, kinds, "", 0, name, 0)
     numbers = _Numbers()
     turns = [_turn(turn, numbers, record) for turn in record.turns]
-    answers = [_LOCATION.sub("", turn.text).strip(" .") for turn in record.turns if turn.role == "assistant"]
-    short = [answer for answer in answers if 0 < len(answer.split()) <= _SHORT]
     return _Shown(
         id=record.id,
         pictures=_pictures(record, numbers, folder, options),
@@ -109,9 +148,9 @@ def _card(checked: Checked, folder: str | Path | None, options: CheckOptions) ->
         + turns,
         faults=faults,
         kinds=kinds,
-        classes="\n".join(dict.fromkeys(short)),
-        length=sum(len(turn.text) for turn in record.turns),
-        text=" ".join(turn.text for turn in record.turns),
+        classes="\n".join(short_answers(record)),
+        length=record.characters,
+        text=" ".join(words_of(record)),
         regions=len(numbers.known),
     )
 

@@ -76,7 +76,9 @@ def show_sample(
         max_length: ids at most.
     """
     rng = sample_rng(0, 0, index)
-    rendered = render(record, options, sizes_wh=[image.size for image in images], rng=rng)
+    sizes = [image.size for image in images]
+    frames = processor.frames(options.coordinates, sizes)
+    rendered = render(record, options, sizes_wh=sizes, rng=rng, frames=frames)
     sample = processor.encode(rendered, images, rng=rng, max_length=max_length)
     ids, labels = sample["input_ids"].tolist(), sample["labels"].tolist()
     tokens = _tokens(ids, labels, processor)

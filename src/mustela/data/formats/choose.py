@@ -25,6 +25,17 @@ def choose_format(path: str | Path, name: str) -> Recognised:
         ConfigError: an unknown name.
         RecordError: the file can't be read, or holds annotations; says how to make conversations of them.
     """
+    found = choose_stream(path, name)
+    if found.format is FORMATS["webdataset"]:
+        raise _to_convert(found, path, "pictures and texts in one file")
+    return found
+
+
+def choose_stream(path: str | Path, name: str) -> Recognised:
+    """Return the format of what is read in one pass: conversations, also with their pictures inside.
+
+    Args and errors are those of `choose_format`.
+    """
     if name != AUTO:
         found = Recognised(
             get_format(name), f"{path} is read as {get_format(name).title}: data_format says so."
@@ -36,10 +47,13 @@ def choose_format(path: str | Path, name: str) -> Recognised:
             if Path(path).is_dir() or not Path(path).exists():
                 raise
             found = Recognised(FERRET, f"{path} is read as {FERRET.title}, as it looks like nothing else.")
-    if found.format.gives == "annotations" or found.format is FORMATS["webdataset"]:
-        inside = "annotations" if found.format.gives == "annotations" else "pictures and texts in one file"
-        raise RecordError(
-            f"{found.because} It holds {inside}; training reads conversations. Make some:"
-            f" mustela data convert --from {found.format.name} --annotations {path} --out train.json"
-        )
+    if found.format.gives == "annotations":
+        raise _to_convert(found, path, "annotations")
     return found
+
+
+def _to_convert(found: Recognised, path: str | Path, inside: str) -> RecordError:
+    return RecordError(
+        f"{found.because} It holds {inside}; training reads conversations. Make some:"
+        f" mustela data convert --from {found.format.name} --annotations {path} --out train.json"
+    )

@@ -14,7 +14,7 @@ from mustela.errors import ConfigError
 from mustela.evaluate.matching import BoxXYXY
 from mustela.evaluate.predictions import Prediction
 from mustela.evaluate.questions import Kind, clean_phrase
-from mustela.regions import Region, Scale
+from mustela.regions import Frame, Region, Scale
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,14 @@ class Item:
     groups: Mapping[str, str] = field(default_factory=dict)
 
     def answered(
-        self, text: str, *, scale: Scale = "bins", image_wh: tuple[int, int] | None = None
+        self,
+        text: str,
+        *,
+        scale: Scale = "bins",
+        image_wh: tuple[int, int] | None = None,
+        frame: Frame | None = None,
     ) -> Prediction:
-        """Return the prediction that answers this item with `text`; see `Prediction` for `scale`."""
+        """Return the prediction that answers this item with `text`; see `Prediction` for the rest."""
         return Prediction(
             question_id=self.id,
             kind=self.kind,
@@ -56,6 +61,7 @@ class Item:
             or ("",) * len(self.boxes),
             text=text,
             scale=scale,
+            frame=frame,
         )
 
 

@@ -16,7 +16,7 @@ document.querySelectorAll(".card, .split").forEach((card) => {
   });
 });
 const filters = document.getElementById("filters");
-if (filters) {
+if (filters && !("served" in filters.dataset)) {
   const cards = [...document.querySelectorAll(".card")];
   const apply = () => {
     const wanted = Object.fromEntries(new FormData(filters));

@@ -1,0 +1,70 @@
+"""Pictures normalised by a table, bit for bit as the image processor does it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import CLIPImageProcessorPil, SiglipImageProcessorPil
+
+from mustela.data.normalising import normalise
+from mustela.data.resizing import resize_with_torch
+from mustela.regions.transform import resize
+
+PLAIN = {"do_resize": False, "do_center_crop": False}
+
+
+def pictures(*sizes_wh: tuple[int, int]) -> list[Image.Image]:
+    rng = np.random.default_rng(0)
+    return [
+        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        for width, height in sizes_wh
+    ]
+
+
+class Counting:
+    """An image processor that counts its calls."""
+
+    def __init__(self, processor) -> None:
+        self.processor, self.calls = processor, 0
+
+    def __call__(self, images, **options):
+        self.calls += 1
+        return self.processor(images, **options)
+
+
+@pytest.mark.parametrize(
+    "processor",
+    [
+        CLIPImageProcessorPil(**PLAIN),
+        SiglipImageProcessorPil(do_resize=False),
+        SiglipImageProcessorPil(do_resize=False, do_normalize=False),
+    ],
+)
+def test_the_table_gives_the_numbers_of_the_image_processor(processor) -> None:
+    images = pictures((48, 32), (48, 32))
+    counting = Counting(processor)
+    first, second = normalise(images, counting), normalise(images[1:], counting)
+    expected = processor(images, return_tensors="pt")["pixel_values"]
+    assert torch.equal(first["pixel_values"], expected)
+    assert torch.equal(second["pixel_values"], expected[1:])
+    assert counting.calls == 2  # the trial
+
+
+@pytest.mark.parametrize("sides", [(16, 17), (19, 13), (32, 32)])
+def test_a_processor_that_does_more_is_called_itself(sides) -> None:
+    processor = SiglipImageProcessorPil(size={"height": sides[0], "width": sides[1]})
+    images = pictures((48, 32))
+    found = normalise(images, processor)["pixel_values"]
+    assert torch.equal(found, processor(images, return_tensors="pt")["pixel_values"])
+    assert found.shape == (1, 3, *sides)
+
+
+@pytest.mark.parametrize("size_wh", [(28, 28), (90, 20), (61, 47)])
+def test_torch_resizes_as_pillow_but_for_rounding(size_wh) -> None:
+    smooth = pictures((12, 9))[0].resize((61, 47), Image.Resampling.BICUBIC)
+    found, expected = np.asarray(resize_with_torch(smooth, size_wh)), np.asarray(resize(smooth, size_wh))
+    away = np.abs(found.astype(int) - expected)
+    assert away.max() <= 2
+    assert away.mean() < 0.25
