@@ -55,6 +55,9 @@ def test_samples_of_no_length_are_left_out():
 class Counting:
     """A processor that drops a round of ten ids where a limit asks for it."""
 
+    def frames(self, coordinates, sizes_wh):
+        return None
+
     def count_tokens(self, rendered, sizes_wh, *, max_length=None, separate_rounds=False):
         if max_length is not None and max_length < 20:
             raise SampleTooLongError(needed=20, limit=max_length)

@@ -110,12 +110,12 @@ class Fetcher:
             target = parts.path or "/"
             target += f"?{parts.query}" if parts.query else ""
             connection.request("GET", target, headers={"accept": "image/*", "user-agent": "mustela"})
-            response = connection.getresponse()
-            if response.status in (301, 302, 303, 307, 308):
-                return response.getheader("location") or ""
-            if response.status != 200:
-                raise _unreachable()
-            return self._body(response, deadline)
+            with connection.getresponse() as response:
+                if response.status in (301, 302, 303, 307, 308):
+                    return response.getheader("location") or ""
+                if response.status != 200:
+                    raise _unreachable()
+                return self._body(response, deadline)
         finally:
             connection.close()
 
@@ -152,7 +152,11 @@ class Fetcher:
         connection = http.client.HTTPConnection(host, port, timeout=timeout)
         raw = socket.create_connection((addresses[0], port), timeout=timeout)
         if scheme == "https":
-            raw = ssl.create_default_context().wrap_socket(raw, server_hostname=host)
+            try:
+                raw = ssl.create_default_context().wrap_socket(raw, server_hostname=host)
+            except OSError:
+                raw.close()
+                raise
         connection.sock = raw
         return connection
 
