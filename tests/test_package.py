@@ -65,6 +65,7 @@ def test_broken_extra_keeps_the_reason_of_its_failure(
 OPTIONAL = ("deepspeed", "bitsandbytes", "gradio")
 
 
+@pytest.mark.slow
 def test_without_optional_packages_everything_imports_and_every_help_works(tmp_path: Path) -> None:
     for name in OPTIONAL:
         (tmp_path / f"{name}.py").write_text('raise ImportError("undefined symbol")\n')

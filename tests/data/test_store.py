@@ -205,6 +205,7 @@ for worker in workers:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs Linux")
 def test_workers_share_the_records_and_starting_them_copies_none(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"

@@ -64,6 +64,7 @@ def test_a_malformed_line_in_the_middle_names_its_place(make_prediction, tmp_pat
         from_line(line, where="here")
 
 
+@pytest.mark.slow
 def test_texts_survive_a_machine_that_does_not_speak_unicode(make_prediction, tmp_path: Path) -> None:
     folder = tmp_path / "数据"
     folder.mkdir()

@@ -39,6 +39,7 @@ def test_a_resumed_run_equals_an_unbroken_one(runs, request, kind):
         assert same_weights(runs.weights("resumed", file), runs.weights("unbroken", file))
 
 
+@pytest.mark.slow
 def test_a_run_that_is_resumed_at_the_end_of_an_epoch_equals_an_unbroken_one(runs, scratch):
     recipe = {**scratch, "max_steps": -1, "num_train_epochs": 2, "save_strategy": "epoch"}
     recipe["per_device_train_batch_size"] = 8
@@ -50,6 +51,7 @@ def test_a_run_that_is_resumed_at_the_end_of_an_epoch_equals_an_unbroken_one(run
     assert same_weights(runs.weights("resumed"), runs.weights("unbroken"))
 
 
+@pytest.mark.slow
 def test_a_kill_while_saving_costs_only_that_checkpoint(runs, scratch, monkeypatch):
     decoded = []
     load = dataset_module.load_image
@@ -107,6 +109,7 @@ def test_a_full_disk_is_told_and_leaves_the_checkpoint_before(runs, scratch, mon
     assert runs("run", scratch).finished
 
 
+@pytest.mark.slow
 def test_stages_are_resumed_inside_and_between(runs, scratch, shapes):
     stages = [
         {"name": "refer", "max_steps": 3},
@@ -126,6 +129,7 @@ def test_stages_are_resumed_inside_and_between(runs, scratch, shapes):
     assert not (runs.root / "unbroken" / "stage-1-refer").exists()
 
 
+@pytest.mark.slow
 def test_workers_change_nothing(runs, scratch):
     recipe = {**scratch, "max_steps": -1, "num_train_epochs": 2}
     runs("none", recipe)
@@ -136,6 +140,7 @@ def test_workers_change_nothing(runs, scratch):
         assert same_weights(runs.weights(name), runs.weights("none"))
 
 
+@pytest.mark.slow
 def test_one_batch_of_eight_equals_eight_of_one(runs, scratch):
     recipe = without_dropout(scratch)
     runs("together", recipe, ["--per_device_train_batch_size", 8])
@@ -148,6 +153,7 @@ def test_one_batch_of_eight_equals_eight_of_one(runs, scratch):
     assert norms[0] == pytest.approx(norms[1], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_held_out_questions_do_not_change_the_training(runs, scratch, shapes):
     runs("without", scratch)
     asked = []
@@ -170,6 +176,7 @@ def test_held_out_questions_do_not_change_the_training(runs, scratch, shapes):
     assert sum(line.get("eval_referring_accuracy") == 0.5 for line in log) == 4
 
 
+@pytest.mark.slow
 def test_gradient_checkpointing_changes_nothing_with_frozen_embeddings(runs, classic):
     recipe = {**classic, "mm_use_im_start_end": False}
     runs("plain", recipe)

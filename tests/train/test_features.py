@@ -41,6 +41,7 @@ def values(runs, name):
     return [loss for *_, loss in runs.losses(name)]
 
 
+@pytest.mark.slow
 def test_later_epochs_neither_decode_nor_encode(runs, classic, counted):
     recipe = {**classic, **TWO_EPOCHS}
     runs("plain", recipe)

@@ -12,6 +12,7 @@ from mustela.errors import ConfigError
 WHOLE_EPOCH = ["--per_device_train_batch_size", 1, "--gradient_accumulation_steps", 15]
 
 
+@pytest.mark.slow
 def test_a_packed_run_equals_one_of_single_samples(runs, scratch):
     recipe = {**without_dropout(scratch), "max_steps": 2}
     runs("single", recipe, ["--per_device_train_batch_size", 15])

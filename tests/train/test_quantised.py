@@ -170,6 +170,7 @@ def test_a_missing_package_is_named_with_its_extra(runs, classic, monkeypatch):
             runs("run", {**classic, **changes})
 
 
+@pytest.mark.slow
 def test_the_plan_counts_packed_numbers(runs, classic):
     runs("run", {**classic, **LORA, "bits": 4}, ["--dry_run"])
     (four,) = (line for line in runs.console.splitlines() if line.strip().startswith("language_model"))

@@ -98,6 +98,7 @@ def test_the_memory_in_the_header_is_that_of_a_dry_run(name):
             assert size / 2**30 + 1 < ONE_CARD[name]
 
 
+@pytest.mark.slow
 def test_data_that_is_here_is_planned_with(runs, shapes):
     recipe = read_recipe(str(RECIPES / "lora_7b_24gb.yaml"))
     recipe["stand_in"]["language_model"]["num_hidden_layers"] = 1

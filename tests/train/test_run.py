@@ -59,6 +59,7 @@ def test_a_finished_run_is_left_alone(runs, scratch):
     assert runs("run", scratch, ["--learning_rate", "2e-3", "--overwrite_output_dir"]).trained
 
 
+@pytest.mark.slow
 def test_the_saved_configuration_is_a_recipe(runs, scratch, shapes):
     recipe = {
         **scratch,
@@ -359,6 +360,7 @@ def test_an_attention_backend_that_can_not_be_imported_says_why(runs, classic, t
     assert not (runs.root / "run").exists()
 
 
+@pytest.mark.slow
 def test_separate_rounds_learn_and_go_on_as_unbroken(runs, scratch, shapes):
     recipe = {**scratch, "data_path": [str(shapes / "train_apart.json")], "separate_rounds": True}
     recipe |= {"model_max_length": 300}
