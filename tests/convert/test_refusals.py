@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import fnmatch
-import os
 import pickle
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 import torch
@@ -133,17 +133,17 @@ def test_pickled_code_is_refused_and_not_run(tmp_path: Path, place: str) -> None
     assert not (tmp_path / "ours").exists()
 
 
-def killed_at_the_end(source: Path, folder: Path) -> NoReturn:
-    """Convert, and be killed when all but the model's own configuration is written."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "mustela.convert.conversion.write_report", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
-        )
-        convert_ferret(source, folder)
-    os._exit(0)
+# Convert, and be killed when all but the model's own configuration is written.
+KILLED_AT_THE_END = """
+import os, signal, sys
+from pathlib import Path
+import mustela.convert.conversion as conversion
+conversion.write_report = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+conversion.convert_ferret(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
 
 
-@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+@pytest.mark.slow
 def test_an_interrupted_conversion_leaves_nothing_that_loads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,10 +158,8 @@ def test_an_interrupted_conversion_leaves_nothing_that_loads(
         with pytest.raises(KeyboardInterrupt):
             convert_ferret(source, tmp_path / "ours")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["original"]
-    child = os.fork()
-    if child == 0:
-        killed_at_the_end(source, tmp_path / "ours")
-    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    words = [sys.executable, "-c", KILLED_AT_THE_END, str(source), str(tmp_path / "ours")]
+    assert subprocess.run(words, check=False, capture_output=True).returncode == -signal.SIGKILL
     assert not (tmp_path / "ours").exists()
     assert (tmp_path / "ours.part" / "model.safetensors").is_file()
     with pytest.raises(CheckpointError):
