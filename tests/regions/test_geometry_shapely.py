@@ -43,7 +43,8 @@ def shape_of(region) -> Shape:
 
 
 def same(region, shape) -> None:
-    assert shape_of(region).symmetric_difference(shape).area < 1e-6 * max(1.0, shape.area)
+    # Overlays of nearly equal shapes can come out wrong; distances don't.
+    assert shape_of(region).hausdorff_distance(shape) < 1e-6 * max(SIZE)
 
 
 @given(rings(), st.sampled_from(["stretch", "pad", "crop"]), st.integers(8, 90), st.integers(8, 90))
@@ -67,7 +68,7 @@ def test_fits_are_the_affine_maps_they_say(ring, kind, width, height):
     # Sides are whole pixels, so the picture and its margins may be off by one.
     assert moved.hausdorff_distance(expected) <= 1.5
     back = Shape(fit.inverse_points(np.asarray(moved.exterior.coords)))
-    assert back.symmetric_difference(Shape(ring)).area < 1e-6
+    assert back.hausdorff_distance(Shape(ring)) < 1e-6
 
 
 @given(rings(), st.sampled_from(["box", "polygon"]))

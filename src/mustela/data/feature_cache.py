@@ -57,7 +57,8 @@ class FeatureReader:
     def __init__(self, folder: Path, shape_hwc: Shape) -> None:
         self.folder = folder
         self.shape_hwc = shape_hwc
-        self._places: dict[bytes, tuple[Path, int, np.void]] = {}
+        # A picture may be kept several times, and some of its places be damaged.
+        self._places: dict[bytes, list[tuple[Path, int, np.void]]] = {}
         self._read: dict[Path, int] = {}
         self._maps: dict[Path, npt.NDArray[np.float16]] = {}
 
@@ -66,16 +67,16 @@ class FeatureReader:
 
     def get(self, key: bytes) -> tuple[Tensor, Size] | None:
         """Return a picture's features `(H, W, C)` float16 and its size; None where they aren't kept."""
-        if key not in self._places:
+        if not self._places.get(key):
             self._look()
-        if key not in self._places:
-            return None
-        path, number, entry = self._places[key]
-        found = self._map(path, number)
-        if found is None or zlib.crc32(found.tobytes()) != int(entry["check"]):
-            del self._places[key]
-            return None
-        return torch.from_numpy(found.copy()), (int(entry["width"]), int(entry["height"]))
+        places = self._places.get(key, [])
+        while places:
+            path, number, entry = places[-1]
+            found = self._map(path, number)
+            if found is not None and zlib.crc32(found.tobytes()) == int(entry["check"]):
+                return torch.from_numpy(found.copy()), (int(entry["width"]), int(entry["height"]))
+            places.pop()
+        return None
 
     def _look(self) -> None:
         """Read the entries that have come since the last look."""
@@ -86,7 +87,8 @@ class FeatureReader:
                 continue
             entries = np.fromfile(path, _ENTRY, count=count - done, offset=done * _ENTRY.itemsize)
             for number, entry in enumerate(entries, start=done):
-                self._places[entry["key"].tobytes()] = (path.with_suffix(_NUMBERS), number, entry)
+                place = path.with_suffix(_NUMBERS), number, entry
+                self._places.setdefault(entry["key"].tobytes(), []).append(place)
             self._read[path] = count
 
     def _map(self, path: Path, number: int) -> npt.NDArray[np.float16] | None:
