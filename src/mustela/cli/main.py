@@ -36,7 +36,7 @@ __all__ = ["build_parser", "main"]
 USER_ERROR_STATUS: Final = 2
 INTERRUPTED_STATUS: Final = 130
 BROKEN_PIPE_STATUS: Final = 141
-_SECONDS_FOR_THE_FIRST: Final = 2
+_SECONDS_FOR_THE_FIRST: Final = 10
 
 # The order is the order of `mustela --help`.
 COMMANDS: Final = (
