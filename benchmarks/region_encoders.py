@@ -136,16 +136,15 @@ def measure(variant: Variant, seed: int, arguments: argparse.Namespace) -> dict:
     if done.is_file():
         return json.loads(done.read_text(encoding="utf-8"))
     no_coor = str(not variant.coordinates).lower()
-    common = ["--seed", str(seed), "--eval_strategy", "no"]
+    common = ["--seed", str(seed), "--eval_strategy", "no", "--per_device_train_batch_size", "16"]
     run = runs / f"{variant.slug}-{seed}-shapes"
     stages = [
-        "--stages.refer.data_path",
+        "--stages.short.data_path",
         *(str(shapes / f"train_{name}.json") for name in ("refer", "freeform")),
     ]
-    stages += ["--stages.refer.max_steps", str(arguments.steps), "--stages.refer.no_coor", no_coor]
-    stages += ["--stages.mix.data_path", str(shapes / "train_freeform.json")]
-    stages += ["--stages.mix.data_multiple", "1", "--stages.mix.max_steps", str(arguments.steps)]
-    stages += ["--stages.mix.no_coor", no_coor, "--stages.mix.eval_strategy", "no"]
+    stages += ["--stages.short.max_steps", str(arguments.steps)]
+    stages += ["--stages.sentences.data_path", str(shapes / "train_freeform.json")]
+    stages += ["--stages.sentences.max_steps", str(arguments.steps), "--no_coor", no_coor]
     encoder = ["--region_encoder", variant.encoder, "--tokens_per_region", str(variant.tokens)]
     data = ["--image_folder", str(shapes / "images"), "--eval_data_path", str(shapes / "val_freeform.json")]
     train(["shapes-tiny", *encoder, *data, "--eval_records", "1", *common, *stages], run)
