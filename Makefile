@@ -5,7 +5,7 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13; do command -v $$
 VENV := .venv
 BIN := $(VENV)/bin
 
-# How tests are spread over the cores.
+# How tests are spread over the cores. The processes must agree on names of tests, and some are made of sets.
 SPREAD := -n auto --maxprocesses 8 --dist worksteal
 
 # Where the quickstart writes its data and its run.
@@ -50,10 +50,10 @@ quickstart: $(VENV)/.installed  ## train a model from nothing, then teach the pa
 test: test-fast test-slow lint  ## the fast suite, the slow one, then lint
 
 test-fast: $(VENV)/.installed-dev  ## the tests that take under three minutes together
-	$(BIN)/python -m pytest -m "not slow" $(SPREAD)
+	PYTHONHASHSEED=0 $(BIN)/python -m pytest -m "not slow" $(SPREAD)
 
 test-slow: $(VENV)/.installed-dev  ## the others
-	$(BIN)/python -m pytest -m slow $(SPREAD)
+	PYTHONHASHSEED=0 $(BIN)/python -m pytest -m slow $(SPREAD)
 
 # MUSTELA_LLAMA_TOKENIZER names Llama's tokenizer.model; without it the table is shown but docs/parity.md is left.
 parity: $(VENV)/.installed-dev  ## compare with numbers of the original, write the table into docs/parity.md
