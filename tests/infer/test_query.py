@@ -57,7 +57,7 @@ def test_a_region_may_be_named_several_times_and_in_any_order() -> None:
     ("text", "count", "message"),
     [
         ("What is it?", 1, "0 <region> placeholders but 1 regions"),
-        ("What is <region>?", 0, "1 <region> placeholders but 0 regions"),
+        ("What is <region>?", 0, "1 <region> placeholders but 0 regions were given; give one for each"),
         ("Is <region> like <region>?", 3, "2 <region> placeholders but 3 regions"),
         ("Is <region1> like <region3>?", 2, r"names 2 regions \(<region1>, <region3>\) but 2 were given"),
         ("What is <region0>?", 1, "counted from 1"),

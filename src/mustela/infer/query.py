@@ -128,9 +128,12 @@ def placeholder_numbers(text: str, regions: int) -> list[int]:
     written = [match[1] for match in _PLACEHOLDER.finditer(text)]
     if all(not number for number in written):
         if len(written) != regions:
+            given = f"{regions} regions were given"
+            if not regions:
+                given += "; give one for each, in the shell with --point, --box and so on"
             raise CountMismatchError(
-                f"the question has {len(written)} <region> placeholders but {regions} regions were given. "
-                f"Write one <region> for each, or <region1>, <region2> ... to use one several times: {text!r}"
+                f"the question has {len(written)} <region> placeholders but {given}. Write one <region> for "
+                f"each, or <region1>, <region2> ... to use one several times: {text!r}"
             )
         return list(range(regions))
     if "" in written:

@@ -95,7 +95,7 @@ def test_other_questions_are_refused(make_run: MakeRun, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"did not ask the same questions of refcoco: 12 differ"):
         write_benchmark_comparison([first, short], out=tmp_path / "x.html")
     (short / "scores.jsonl").unlink()
-    with pytest.raises(ConfigError, match=r"it lacks scores.jsonl"):
+    with pytest.raises(ConfigError, match=r"it lacks scores.jsonl.*--compare DIR"):
         read_result(short)
 
 

@@ -78,7 +78,11 @@ def read_result(folder: str | Path, *, name: str | None = None) -> Result:
     wanted = (METRICS, SCORES, QUESTIONS, PREDICTIONS)
     lacking = [file for file in wanted if not (where / file).is_file()]
     if lacking:
-        raise ConfigError(f"{where} is no finished benchmark evaluation: it lacks {', '.join(lacking)}.")
+        raise ConfigError(
+            f"{where} is no finished benchmark evaluation: it lacks {', '.join(lacking)}. `mustela evaluate"
+            " --benchmark` leaves one; two evaluations of a data file are compared by `mustela evaluate ..."
+            " --compare DIR`."
+        )
     metrics = json.loads((where / METRICS).read_text(encoding="utf-8"))
     if "benchmark" not in metrics:
         raise ConfigError(
