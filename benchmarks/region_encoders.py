@@ -66,6 +66,7 @@ ENCODERS = (
     *((encoder, tokens) for encoder in ("geo", "mean", "roi", "mask_embed") for tokens in (1, 4)),
     ("none", 1),
 )
+NAMES = {f"{name}-{tokens}" if tokens > 1 else name: (name, tokens) for name, tokens in ENCODERS}
 # Without region tokens and without coordinates a question says nothing of its region.
 VARIANTS = tuple(
     Variant(encoder, tokens, coordinates)
@@ -187,17 +188,14 @@ def measure(variant: Variant, seed: int, arguments: argparse.Namespace) -> dict:
 def chosen_variants(encoders: str, coordinates: str) -> list[Variant]:
     """Return the variants that the options ask for; exits where there are none."""
     names = [name for name in re.split(r"[,\s]+", encoders) if name]
-    known = [f"{encoder}-{tokens}" if tokens > 1 else encoder for encoder, tokens in ENCODERS]
-    unknown = [name for name in names if name not in known]
-    if unknown or not names:
-        sys.exit(f"--encoders {encoders}: choose some of {','.join(known)}.")
+    if not names or set(names) - set(NAMES):
+        sys.exit(f"--encoders {encoders}: choose some of {','.join(NAMES)}.")
     wanted = {"with": (True,), "without": (False,), "both": (True, False)}[coordinates]
     chosen = [
         each
         for name in names
         for each in VARIANTS
-        if name == (f"{each.encoder}-{each.tokens}" if each.tokens > 1 else each.encoder)
-        and each.coordinates in wanted
+        if (each.encoder, each.tokens) == NAMES[name] and each.coordinates in wanted
     ]
     if not chosen:
         sys.exit("Nothing to compare: without coordinates, none says nothing of a region.")
@@ -222,11 +220,8 @@ def main() -> None:
     parser.add_argument("--cells", help="folder of the blood cells; left out: shapes only")
     parser.add_argument("--runs", default="runs/region_encoders")
     parser.add_argument("--out", default="docs/about/region_encoders")
-    parser.add_argument(
-        "--encoders",
-        default=",".join(f"{name}-{tokens}" if tokens > 1 else name for name, tokens in ENCODERS),
-        help="which, with commas; geo-4 has four tokens a region (default: %(default)s)",
-    )
+    names = "which, with commas; geo-4 has four tokens a region (default: %(default)s)"
+    parser.add_argument("--encoders", default=",".join(NAMES), help=names)
     parser.add_argument("--coordinates", choices=["both", "with", "without"], default="both")
     parser.add_argument(
         "--max_steps", type=int, default=2000, help="on shapes, half in each of the two stages"
