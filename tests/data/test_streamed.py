@@ -68,7 +68,7 @@ def test_readers_from_any_place_see_one_order(files, maker) -> None:
     workers = [reader() for _ in range(3)]
     batches = [range(start, start + 4) for start in range(0, 40, 4)]
     taken = [positions(workers[number % 3], batch) for number, batch in enumerate(batches)]
-    assert sum(taken, []) == whole
+    assert [each for batch in taken for each in batch] == whole
     # One that goes back begins again.
     assert positions(workers[0], (7, 2, 30)) == [whole[7], whole[2], whole[30]]
 
@@ -129,7 +129,7 @@ def test_a_picture_that_is_cut_off(tmp_path, files, maker) -> None:
     (tmp_path / "cut.png").write_bytes(content[: len(content) // 2])
     path = tmp_path / "cut.json"
     write_records(path, [record(0), record(1, "cut.png"), record(2)])
-    with pytest.raises(ImageError, match='record "r1".*cut'):
+    with pytest.raises(ImageError, match=r'record "r1".*cut'):
         positions(StreamedSamples(opened(path), maker, length=3, shuffle=False), range(3))
     streamed = StreamedSamples(opened(path), maker, length=3, shuffle=False, on_bad_image="skip")
     assert positions(streamed, range(3)) == [0, 2, 2]

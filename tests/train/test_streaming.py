@@ -1,4 +1,4 @@
-"""Training on files that are read as they come: resumed, by several workers and processes, and what it refuses."""
+"""Training on files that are read as they come: resumed, by several workers and processes."""
 
 from __future__ import annotations
 

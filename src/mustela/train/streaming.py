@@ -36,8 +36,8 @@ def check_streaming(stage: StageArguments) -> None:
         )
     strategy = training.train_sampling_strategy
     reasons = {
-        "data_multiple is a share of records that were counted; name a file twice in data_path to show it twice"
-        " an epoch": bool(data.data_multiple),
+        "data_multiple is a share of counted records; name a file twice in data_path to use it twice an"
+        " epoch": bool(data.data_multiple),
         "packing looks at the lengths of all records first": data.packing,
         f"train_sampling_strategy {strategy} needs all records at once, random and sequential don't": (
             strategy not in ("random", "sequential")
