@@ -115,7 +115,9 @@ class StageData:
     def _options(self, processor: MustelaProcessor) -> RenderOptions:
         """Return how texts are written; unset, numbers stay in the style that the model was trained in."""
         style = self.arguments.coordinates or processor.settings.coordinates
-        return replace(self.options, coordinates=style)
+        # A model that was built without a region encoder has no token for regions.
+        shown = self.options.add_region_feature and processor.settings.region_token is not None
+        return replace(self.options, coordinates=style, add_region_feature=shown)
 
     def lengths(self) -> list[int]:
         """Return a rough length of every sample, for grouping: the characters of its turns."""

@@ -67,7 +67,7 @@ def digit_weights(data: DataArguments) -> DigitWeights | None:
     """
     if not data.coordinate_digit_weights:
         return None
-    if data.coordinates in ("unit", "pixels", "tokens", "resized"):
+    if data.coordinates in ("json_yx", "unit", "pixels", "tokens", "resized"):
         raise ConfigError(
             "coordinate_digit_weights are weights of the digits of bins; with coordinates"
             f" {data.coordinates}, leave them empty."
