@@ -160,3 +160,21 @@ def test_reader_that_goes_away_is_no_traceback() -> None:
 def test_module_and_script_are_the_same_command() -> None:
     done = run_mustela("--version")
     assert done.stdout.decode() == f"mustela {__version__}\n"
+
+
+def test_file_names_are_unicode_whatever_the_locale(tmp_path):
+    file = tmp_path / "数据é.json"
+    file.write_text("[]", encoding="utf-8")
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    environment.pop("PYTHONIOENCODING", None)
+    look = (
+        "import sys\nfrom mustela.cli import main as module\n"
+        "def build_parser():\n    print(sys.getfilesystemencoding(), sys.stdout.encoding, sys.argv[1])\n"
+        "    sys.exit()\n"
+        "module.build_parser = build_parser\nmodule.main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", look, str(file)], env=environment, capture_output=True, text=True, check=True
+    )
+    shown = str(file).encode("ascii", errors="backslashreplace").decode()
+    assert done.stdout.split() == ["utf-8", "ascii", shown]

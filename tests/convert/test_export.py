@@ -93,7 +93,11 @@ def test_the_card_says_data_settings_metrics_and_licences(tiny_model_folder: Pat
     (run / "final").symlink_to(tiny_model_folder)
     settings = {"learning_rate": 1e-4, "data_path": ["/home/somebody/secret/cells.json"], "output_dir": "/x"}
     (run / "config.yaml").write_text(yaml.safe_dump(settings))
-    report = {"files": [{"path": "/home/somebody/cells.json", "kept": 40, "skipped": 2}]}
+    files = [
+        {"path": "/home/somebody/cells.json", "kept": 40, "skipped": 2},
+        {"path": "/data/shards/1.tar", "format": "webdataset", "bytes": 3},
+    ]
+    report = {"train": {"files": files}, "skipped_in_training": {"too_long": 0}}
     (run / "data_report.json").write_text(json.dumps({"train": report}))
     metrics = {"referring_accuracy": 0.915, "grounding_acc_50": 0.0, "questions": {"referring": 200}}
     (run / "metrics.json").write_text(json.dumps(metrics))
@@ -105,6 +109,7 @@ def test_the_card_says_data_settings_metrics_and_licences(tiny_model_folder: Pat
     assert head["base_model"] == "some/base"
     for line in (
         "| train | cells.json | 40 | 2 |",
+        "| train | 1.tar | streamed |",
         "| referring: accuracy | 91.5 % | 200 |",
         "learning_rate: 0.0001",
         "| some/base | mit |",

@@ -152,7 +152,8 @@ def test_object_that_cannot_be_used_is_left_out_and_counted(tmp_path: Path) -> N
 def test_pictures_are_looked_at(tmp_path: Path) -> None:
     picture(tmp_path / "images/0.jpg", (30, 30))
     file = write(tmp_path / "x", coco([(1, [0, 0, 10, 10])]))
-    with pytest.raises(RecordError, match=r"(?s)no record came of 1 entries.*64 x 48, but 0.jpg is 30 x 30"):
+    message = r"(?s)no record came of 1 entries, which have errors\..*64 x 48, but 0.jpg is 30 x 30"
+    with pytest.raises(RecordError, match=message):
         convert(file, tmp_path / "o.json", images=tmp_path / "images")
 
 

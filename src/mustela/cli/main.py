@@ -96,6 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 when the command did its work, 2 after a user error (its message goes to stderr), 130 when
         interrupted, 141 when the reader of the output went away.
     """
+    if arguments is None:
+        _speak_unicode()
     _survive_narrow_encodings()
     parser = build_parser()
     args = parser.parse_args(arguments)
@@ -121,6 +123,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE_STATUS
     return 0 if status is None else int(status)
+
+
+def _speak_unicode() -> None:
+    """Start this process over in Python's UTF-8 mode where file names are ASCII.
+
+    Recipes and records name files in Unicode, and libraries open them; the names are UTF-8 bytes on disk,
+    whatever the locale says. Python does the same by itself under `LC_ALL=C`, unless PYTHONUTF8 forbids it.
+    """
+    if sys.flags.utf8_mode or sys.getfilesystemencoding() not in ("ascii", "us-ascii", "646"):
+        return
+    # The terminal keeps its encoding; processes that this one starts are of the mode, too.
+    environment = {"PYTHONIOENCODING": sys.stdout.encoding, **os.environ, "PYTHONUTF8": "1"}
+    os.execve(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]], environment)
 
 
 def _survive_narrow_encodings() -> None:

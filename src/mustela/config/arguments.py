@@ -126,7 +126,8 @@ class DataArguments:
     """Which records to train on and how they are shown; the first block has Ferret's names and defaults."""
 
     data_path: list[str] = field(
-        default_factory=list, metadata={"help": "record files (.json or .jsonl), one or several"}
+        default_factory=list,
+        metadata={"help": "record files (.json or .jsonl), one or several; with streaming, folders too"},
     )
     data_multiple: list[float] = field(
         default_factory=list,
@@ -182,6 +183,17 @@ class DataArguments:
     image_resize: Literal["pillow", "torch"] | None = field(
         default=None,
         metadata={"help": "what resizes images: pillow (of a new model), or torch, three times as fast"},
+    )
+    streaming: bool = field(
+        default=False,
+        metadata={
+            "help": "read records as they come, again in every epoch, instead of all before the first step; "
+            "needs --max_steps"
+        },
+    )
+    shuffle_buffer_size: int = field(
+        default=1000,
+        metadata={"help": "with streaming: records that are held back to be mixed; 0 mixes files only"},
     )
     data_format: str = field(
         default="auto",

@@ -103,10 +103,10 @@ def _data(file: Path) -> str:
     # One report, or one for each stage.
     reports = {"": content} if "files" in content else content
     rows = [
-        (stage, Path(each["path"]).name, str(each["kept"]), str(each["skipped"]))
+        (stage, Path(each["path"]).name, str(each.get("kept", "streamed")), str(each.get("skipped", "")))
         for stage, report in reports.items()
         if isinstance(report, Mapping)
-        for each in report.get("files", [])
+        for each in report.get("train", report).get("files", [])
     ]
     if not rows:
         return "Not recorded."

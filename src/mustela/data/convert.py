@@ -75,8 +75,11 @@ def convert_file(conversion: Conversion, out: str | Path) -> Converted:
     converted.records = write_records(out, _records(conversion, converted, out))
     if not converted.records:
         tasks = ", ".join(conversion.tasks.tasks)
+        # The tasks have no part in it where everything has errors, or holds conversations.
+        asked = conversion.format.gives == "annotations" and report.skipped < report.read
         raise RecordError(
-            f"{source.path}: no record came of {report.read} entries with the tasks {tasks}.\n"
+            f"{source.path}: no record came of {report.read} entries"
+            + (f" with the tasks {tasks}.\n" if asked else ", which have errors.\n" if report.read else ".\n")
             + "\n".join(report.lines("error")[:10] + report.lines("warning")[:5])
         )
     return converted

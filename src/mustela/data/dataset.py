@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol
@@ -22,12 +21,9 @@ from mustela.data.processor import DigitWeights, MustelaProcessor
 from mustela.data.record import ImageRef, Record
 from mustela.data.render import RenderOptions, render, sample_rng
 from mustela.data.rounds import SampleTooLongError
+from mustela.data.skipping import SkipCounter
 from mustela.errors import ImageError, RecordError, RegionError, TemplateError
 from mustela.regions import image_size, load_image
-
-logger = logging.getLogger(__name__)
-
-_KINDS = ("too_long", "bad_image")
 
 
 class RecordSource(Protocol):
@@ -89,8 +85,7 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
         self.checks = checks or CheckOptions()
         self.features = features
         self.epoch = 0
-        # In shared memory, so that what workers skip is counted here.
-        self._skipped = torch.zeros(len(_KINDS), dtype=torch.long).share_memory_()
+        self._skips = SkipCounter("too_long", "bad_image")
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that samples are drawn for."""
@@ -99,7 +94,7 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
     @property
     def skipped(self) -> dict[str, int]:
         """How often a sample was replaced by the next, by reason, in all workers of this process."""
-        return dict(zip(_KINDS, self._skipped.tolist(), strict=True))
+        return self._skips.counts
 
     def __len__(self) -> int:
         return len(self.source)
@@ -119,11 +114,11 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
         try:
             return self.sample(index)
         except SampleTooLongError as error:
-            self._count("too_long", f'record "{self.source[index][0].id}": {error}')
+            self._skips.count("too_long", f'record "{self.source[index][0].id}": {error}')
         except ImageError as error:
             if self.on_bad_image == "error":
                 raise
-            self._count("bad_image", str(error))
+            self._skips.count("bad_image", str(error))
         return None
 
     def longest(self, index: int) -> int | None:
@@ -148,11 +143,11 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
                 # Rounds that don't fit with boxes may fit with points: only the limit is sure.
                 whole = limit
         except SampleTooLongError as error:
-            self._count("too_long", f'record "{record.id}": {error}')
+            self._skips.count("too_long", f'record "{record.id}": {error}')
         except ImageError as error:
             if self.on_bad_image == "error":
                 raise ImageError(f'record "{record.id}": {error}') from error
-            self._count("bad_image", f'record "{record.id}": {error}')
+            self._skips.count("bad_image", f'record "{record.id}": {error}')
         except (RecordError, RegionError, TemplateError) as error:
             raise type(error)(f'record "{record.id}": {error}') from error
         else:
@@ -202,10 +197,6 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
         except ImageError as error:
             raise ImageError(f'record "{record.id}": {error}') from error
         return made
-
-    def _count(self, kind: str, reason: str) -> None:
-        self._skipped[_KINDS.index(kind)] += 1
-        logger.warning("Skipped: %s", reason)
 
 
 def read_images(

@@ -172,7 +172,7 @@ def _other_spelling(full: Path) -> str:
     try:
         names = [file.name for file in full.parent.iterdir() if file.name.casefold() == full.name.casefold()]
     except OSError:
-        return f"The folder {full.parent} does not exist or can't be read. Check image_folder."
+        return f"The folder {full.parent} does not exist or can't be read. Check the image folder."
     if names:
         return f"The folder has {names[0]!r}; upper and lower case differ."
-    return "Check image_folder and the path in the record."
+    return "Check the image folder and the path in the record."

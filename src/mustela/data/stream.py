@@ -8,26 +8,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from mustela.data.check import CheckOptions, check_record
-from mustela.data.dataset import read_images
-from mustela.data.formats import FORMATS, Found, Recognised, Scene, Source
+from mustela.data.check import CheckOptions
+from mustela.data.formats import Found, Recognised, Source
 from mustela.data.formats.choose import choose_stream
-from mustela.data.image_folder import PicturesInside
+from mustela.data.found import found_images, found_record
 from mustela.data.making import SampleMaker
-from mustela.data.record import Record
 from mustela.data.rounds import SampleTooLongError
 from mustela.errors import ConfigError, ImageError, RecordError
-from mustela.regions import load_image
 
 logger = logging.getLogger(__name__)
 
 # Position in all files, number of the file, and what was found there.
 _Entry: TypeAlias = tuple[int, int, Found]
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +125,7 @@ class RecordStream(IterableDataset[dict[str, Tensor]]):
         entries: Iterator[_Entry] = islice(self._entries(), reader, None, self.processes * workers)
         if self.shuffle:
             rng = random.Random(f"{self.maker.seed} {self.epoch} {reader}")
-            entries = _mixed(entries, self.shuffle, rng)
+            entries = mixed(entries, self.shuffle, rng)
         waiting = 0
         for position, index, found in islice(entries, batches * self._start.batch_size, None):
             waiting += 1
@@ -146,49 +144,20 @@ class RecordStream(IterableDataset[dict[str, Tensor]]):
 
     def _sample(self, found: Found, *, position: int, source: Source) -> dict[str, Tensor] | None:
         try:
-            record = self._record(found, source)
-            if found.pictures:
-                images = [
-                    load_image(
-                        found.pictures[image.path],
-                        max_pixels=self.checks.max_image_pixels,
-                        name=f'record "{record.id}": {image.path}',
-                    )
-                    for image in record.images
-                ]
-            else:
-                images = read_images(record, source.images or source.path.parent, checks=self.checks)
-            return self.maker.make(record, images, epoch=self.epoch, position=position)
-        except SampleTooLongError as error:
-            logger.warning('Skipped: record "%s": %s', record.id, error)
+            record = found_record(found, source, checks=self.checks)
+            try:
+                images = found_images(record, found, source, checks=self.checks)
+                return self.maker.make(record, images, epoch=self.epoch, position=position)
+            except SampleTooLongError as error:
+                logger.warning('Skipped: record "%s": %s', record.id, error)
         except (RecordError, ImageError) as error:
             if self.on_bad == "error":
                 raise
             logger.warning("Skipped: %s", error)
         return None
 
-    def _record(self, found: Found, source: Source) -> Record:
-        where = found.file or str(source.path)
-        place = where if found.line is None else f"{where}:{found.line}"
-        if found.fault is not None:
-            raise RecordError(f"{place}: {found.fault}.")
-        if isinstance(found.value, Scene):
-            raise RecordError(
-                f"{place}: a caption and no conversation. Make some: mustela data convert --from"
-                f" {FORMATS['webdataset'].name} --annotations {source.path} --task caption --out train.json"
-            )
-        folder = (
-            PicturesInside(found.pictures, max_pixels=self.checks.max_image_pixels)
-            if found.pictures
-            else self.checks.open_folder(source.images or source.path.parent)
-        )
-        checked = check_record(found.value, self.checks, folder=folder, file=where, line=found.line)
-        if checked.record is None:
-            raise RecordError(str(next(each for each in checked.faults if each.severity == "error")))
-        return checked.record
 
-
-def _mixed(entries: Iterator[_Entry], size: int, rng: random.Random) -> Iterator[_Entry]:
+def mixed(entries: Iterator[_T], size: int, rng: random.Random) -> Iterator[_T]:
     """Yield entries in random order, holding back `size` of them."""
     held = list(islice(entries, size))
     for entry in entries:

@@ -11,19 +11,20 @@ from typing import Any
 
 from torch.utils.data import Subset
 
-from mustela.config import DataArguments, ModelArguments
+from mustela.config import DataArguments
 from mustela.config.training import StageArguments, TrainingArguments
 from mustela.constants import LOCATION_PATTERN
-from mustela.data.augment import Augmentation
-from mustela.data.check import CheckOptions
 from mustela.data.dataset import RecordDataset, RecordSource
 from mustela.data.feature_cache import FeatureReader
 from mustela.data.packing import PackedDataset
-from mustela.data.processor import DigitWeights, MustelaProcessor
+from mustela.data.processor import MustelaProcessor
 from mustela.data.record import Record
 from mustela.data.render import RenderOptions
+from mustela.data.streamed import StreamedSamples
 from mustela.errors import ConfigError
-from mustela.train.records import Files, open_files
+from mustela.train.options import augmentation_of, check_options, data_seed, digit_weights, render_options
+from mustela.train.records import Files, StreamedFiles, open_files, stream_files
+from mustela.train.streaming import streamed_samples
 
 _TEXTS_FOR_A_TOKENIZER = 50_000
 _PLACEHOLDER = re.compile(LOCATION_PATTERN)
@@ -36,19 +37,16 @@ class StageData:
     """Checked records of a stage, and how they are shown.
 
     Args:
-        files: the training records, mixed.
+        files: the training records, mixed, or the files that they are streamed from.
         held_out_files: the held-out records, or None.
         arguments: of the data.
         options: how regions are written into texts.
     """
 
-    files: Files
+    files: Files | StreamedFiles
     held_out_files: Files | None
     arguments: DataArguments
     options: RenderOptions
-
-    def __len__(self) -> int:
-        return len(self.files.source)
 
     @property
     def report(self) -> dict[str, Any]:
@@ -68,17 +66,21 @@ class StageData:
         processor: MustelaProcessor,
         training: TrainingArguments,
         features: FeatureReader | None = None,
-    ) -> RecordDataset | PackedDataset:
+    ) -> RecordDataset | PackedDataset | StreamedSamples:
         """Make the training samples, with `packing` in rows of several, with kept features if there are."""
         data = self.arguments
+        if isinstance(self.files, StreamedFiles):
+            return streamed_samples(
+                self.files, processor, options=self._options(processor), data=data, training=training
+            )
         augmentation = augmentation_of(data)
         dataset = RecordDataset(
             self.files.source,
             processor,
             options=self._options(processor),
-            seed=training.seed if training.data_seed is None else training.data_seed,
+            seed=data_seed(training),
             max_length=training.model_max_length,
-            digit_weights=_digit_weights(data),
+            digit_weights=digit_weights(data),
             separate_rounds=data.separate_rounds,
             augmentation=augmentation if augmentation.changes else None,
             on_bad_image=data.on_bad_image,
@@ -119,16 +121,21 @@ class StageData:
 
     def lengths(self) -> list[int]:
         """Return a rough length of every sample, for grouping: the characters of its turns."""
-        lengths: list[int] = self.files.source.column("characters").tolist()
-        return lengths
+        return self._column("characters")
 
     def with_image(self) -> list[bool]:
         """Say of every sample whether it has an image."""
-        return [count > 0 for count in self.files.source.column("images").tolist()]
+        return [count > 0 for count in self._column("images")]
+
+    def _column(self, name: str) -> list[int]:
+        if isinstance(self.files, StreamedFiles):
+            return []
+        column: list[int] = self.files.source.column(name).tolist()
+        return column
 
 
 def load_data(stage: StageArguments) -> StageData:
-    """Read and check all records of a stage.
+    """Read and check all records of a stage, or, with `streaming`, look at the beginnings of its files.
 
     Raises:
         RecordError: records that are not valid, all faults in one message, unless they are to be skipped.
@@ -138,15 +145,19 @@ def load_data(stage: StageArguments) -> StageData:
     options = check_options(data)
     # One process of a machine reads and checks; the others find what it kept.
     with stage.training.main_process_first(desc="reading the data"):
-        files = open_files(
-            data.data_path,
-            data.image_folder,
-            multiples=data.data_multiple,
-            options=options,
-            on_bad_record=data.on_bad_record,
-            cache_dir=data.data_cache_dir,
-            seed=stage.training.seed if stage.training.data_seed is None else stage.training.data_seed,
-        )
+        files: Files | StreamedFiles
+        if data.streaming:
+            files = stream_files(data.data_path, data.image_folder, options=options)
+        else:
+            files = open_files(
+                data.data_path,
+                data.image_folder,
+                multiples=data.data_multiple,
+                options=options,
+                on_bad_record=data.on_bad_record,
+                cache_dir=data.data_cache_dir,
+                seed=data_seed(stage.training),
+            )
         held_out = _open_held_out(data)
     return StageData(files, held_out, data, render_options(stage.model, data))
 
@@ -214,45 +225,6 @@ def _open_held_out(data: DataArguments) -> Files | None:
     )
 
 
-def check_options(data: DataArguments) -> CheckOptions:
-    """Collect how records are read and checked."""
-    return CheckOptions(
-        box_format=data.box_format,
-        data_format=data.data_format,
-        size_policy=data.size_policy,
-        images=data.check_images,
-        absolute_paths=data.absolute_paths,
-        symlinks=data.symlinks,
-        max_image_pixels=data.max_image_pixels,
-    )
-
-
-def render_options(model: ModelArguments, data: DataArguments) -> RenderOptions:
-    """Collect how regions are written into texts."""
-    has_feature = model.add_region_feature if model.region_encoder is None else model.region_encoder != "none"
-    return RenderOptions(
-        point_input_sample=data.point_input_sample,
-        refer_previous_point=data.refer_previous_point,
-        no_coor=model.no_coor,
-        add_region_feature=has_feature,
-        clamp="last_pixel" if model.sampling_geometry == "original" else "edge",
-        box_input=data.box_input,
-    )
-
-
-def augmentation_of(data: DataArguments) -> Augmentation:
-    """Collect how pictures change."""
-    return Augmentation(
-        flip=data.augment_flip,
-        turn=data.augment_turn,
-        color=data.augment_color,
-        crop=data.augment_crop,
-        crop_visible=data.augment_crop_visible,
-        scale=data.augment_scale,
-        flip_words=data.augment_flip_words,
-    )
-
-
 def tokenizer_texts(data: Sequence[StageData]) -> Iterator[str]:
     """Yield texts of all stages for a tokenizer to learn from, coordinates in place of placeholders."""
     seen: set[tuple[str, ...]] = set()
@@ -262,7 +234,7 @@ def tokenizer_texts(data: Sequence[StageData]) -> Iterator[str]:
         if key in seen:
             continue
         seen.add(key)
-        for record, _ in _located(stage.files.source):
+        for record in stage.files.records():
             if left <= 0:
                 return
             left -= 1
@@ -274,15 +246,3 @@ def _located(source: RecordSource) -> Iterator[tuple[Record, Path | None]]:
     """Yield every record with its image folder."""
     for index in range(len(source)):
         yield source[index]
-
-
-def _digit_weights(data: DataArguments) -> DigitWeights | None:
-    if not data.coordinate_digit_weights:
-        return None
-    if data.coordinates in ("json_yx", "unit", "pixels", "tokens", "resized"):
-        raise ConfigError(
-            "coordinate_digit_weights are weights of the digits of bins; with coordinates"
-            f" {data.coordinates}, leave them empty."
-        )
-    hundreds, tens, units = data.coordinate_digit_weights
-    return hundreds, tens, units

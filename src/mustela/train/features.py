@@ -20,8 +20,8 @@ from mustela.model import MustelaForConditionalGeneration
 from mustela.model.classic import ClassicModel
 from mustela.model.classic_config import patch_size
 from mustela.model.parts import parts
-from mustela.train.data import augmentation_of
 from mustela.train.freezing import plan_freezing
+from mustela.train.options import augmentation_of
 
 _FORMAT_VERSION = 1
 _GIGABYTE = 10**9

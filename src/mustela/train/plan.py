@@ -80,12 +80,26 @@ def describe_stage(
     memory: Memory,
     model_max_length: int,
     unit: str = "sample",
+    counted: bool = True,
 ) -> str:
-    """Write the plan of one stage as text; `unit` is what a batch counts, sample or row."""
+    """Write the plan of one stage as text.
+
+    Args:
+        name: of the stage, or an empty text.
+        plan: its steps.
+        lengths: of samples that were looked at.
+        sizes: of the model's parts.
+        memory: of a device.
+        model_max_length: the limit of a sample.
+        unit: what a batch counts, sample or row.
+        counted: False where samples are streamed, and the plan's are those that its steps use.
+    """
     lines = [f"stage {name}" if name else "training"]
-    lines.append(
-        f"  {plan.samples} {unit}s, {plan.batch} a step: {plan.steps} steps, {plan.epochs:.2f} epochs"
-    )
+    if counted:
+        used = f"{plan.samples} {unit}s, {plan.batch} a step: {plan.steps} steps, {plan.epochs:.2f} epochs"
+    else:
+        used = f"streamed, {plan.batch} a step: {plan.steps} steps use {plan.steps * plan.batch} {unit}s"
+    lines.append(f"  {used}")
     lines.append(
         f"  tokens a {unit}: {lengths.shortest} to {lengths.longest}, median {lengths.median}, "
         f"95 % up to {lengths.most} (limit {model_max_length}); {lengths.supervised:.0%} supervised"

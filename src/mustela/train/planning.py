@@ -17,6 +17,7 @@ from mustela.data.collator import collate
 from mustela.data.dataset import RecordDataset
 from mustela.data.packing import PackedDataset
 from mustela.data.processor import MustelaProcessor
+from mustela.data.streamed import StreamedSamples
 from mustela.model.build import build_stand_in
 from mustela.train.build import (
     Built,
@@ -182,13 +183,14 @@ def _describe(
         memory=memory,
         model_max_length=training.model_max_length,
         unit="row" if stage.data.packing else "sample",
+        counted=not stage.data.streaming,
     )
     return text, memory
 
 
 def _samples(
     stage: StageArguments,
-    dataset: RecordDataset | PackedDataset | None,
+    dataset: RecordDataset | PackedDataset | StreamedSamples | None,
     processor: MustelaProcessor,
     stand_in: StandIn | None,
 ) -> list[dict[str, Tensor]]:
@@ -196,6 +198,8 @@ def _samples(
     training = stage.training
     if dataset is not None:
         count = min(_SAMPLES_LOOKED_AT, len(dataset))
+        if isinstance(dataset, StreamedSamples):
+            return [dataset[place] for place in range(count)]
         return [dataset[number * len(dataset) // count] for number in range(count)]
     if stand_in is None:
         return []

@@ -24,6 +24,7 @@ from mustela.train.data import held_out_folders
 from mustela.train.features import check_feature_cache
 from mustela.train.freezing import plan_freezing
 from mustela.train.stand_in import StandIn
+from mustela.train.streaming import check_streaming
 
 # Settings of the model that belong to a stage and not to the model as it is built.
 _MAY_DIFFER = (
@@ -53,6 +54,7 @@ def check_stages(
         MissingExtraError: a package that `report_to` needs.
     """
     for stage in stages:
+        check_streaming(stage)
         if stand_in is None or not stand_in.replaces_data(stage.data):
             check_data_paths(stage.data)
         check_training(stage.training, data=stage.data)
@@ -105,7 +107,13 @@ def check_data_paths(data: DataArguments) -> None:
         (data.eval_data_path, data.eval_image_folder, "eval_"),
     ):
         for file in files:
-            if not Path(file).is_file():
+            if Path(file).is_dir():
+                if name or not data.streaming:
+                    raise RecordError(
+                        f"--{name}data_path {file} is a folder. Name the file in it"
+                        + ("." if name else ", or train on a folder of shards with --streaming True.")
+                    )
+            elif not Path(file).is_file():
                 raise RecordError(
                     f"--{name}data_path {file}: there is no such file. (Looked in {Path.cwd()}.)"
                 )

@@ -16,16 +16,23 @@ _SECONDS_BETWEEN_LINES = 30.0
 
 
 class LogFile(TrainerCallback):
-    """Appends every log of the main process to `log.jsonl`, with stage, step and time."""
+    """Appends every log of the main process to `log.jsonl`, with stage, step and time.
 
-    def __init__(self, path: Path, *, stage: str) -> None:
+    Args:
+        path: of the file.
+        stage: name of the stage.
+        epochs: write the epoch; False where it isn't known how long one is.
+    """
+
+    def __init__(self, path: Path, *, stage: str, epochs: bool = True) -> None:
         self.path = path
         self.stage = stage
+        self.left_out = {"total_flos"} if epochs else {"total_flos", "epoch"}
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Write one line."""
         if state.is_world_process_zero and logs:
-            numbers = {name: value for name, value in logs.items() if name != "total_flos"}
+            numbers = {name: value for name, value in logs.items() if name not in self.left_out}
             append_json(
                 self.path,
                 {"stage": self.stage, "step": state.global_step, "time": round(time.time(), 3), **numbers},

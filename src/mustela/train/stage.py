@@ -38,6 +38,7 @@ from mustela.train.freezing import (
     learn_new_rows,
     plan_freezing,
 )
+from mustela.train.options import batch_size, data_seed
 from mustela.train.order import EpochSampler, EpochView, Strategy
 from mustela.train.progress import LogFile, ProgressBar
 from mustela.train.projector import load_projector
@@ -125,14 +126,18 @@ def train_stage(
             new_rows=learning.new_rows,
             features=features,
             examine=None if examiner is None else _examine(examiner, processor),
-            record_ids=lambda positions: [run.data.files.source[index][0].id for index in positions],
+            record_ids=run.data.files.ids,
             tell=lambda message: console.print(message, markup=False, highlight=False, soft_wrap=True),
         ),
         args=training,
         data_collator=Collator(processor.pad_token_id),
         train_dataset=EpochView(samples),
         eval_dataset=run.data.held_out(processor, training) if training.eval_strategy != "no" else None,
-        callbacks=[LogFile(run.folder.log, stage=stage.name), bar, *_reporters(run)],
+        callbacks=[
+            LogFile(run.folder.log, stage=stage.name, epochs=not data.streaming),
+            bar,
+            *_reporters(run),
+        ],
     )
     try:
         trainer.train_from(checkpoint)
@@ -228,14 +233,17 @@ def _mark_ids(processor: MustelaProcessor) -> dict[str, int]:
 
 def _sampler(data: StageData, count: int, training: TrainingArguments) -> EpochSampler:
     strategy: Strategy = training.train_sampling_strategy  # type: ignore[assignment]
+    if data.arguments.streaming:
+        # They come in an order of their own.
+        strategy = "sequential"
     grouped = strategy.startswith("group_by")
     return EpochSampler(
         count,
-        seed=training.seed if training.data_seed is None else training.data_seed,
+        seed=data_seed(training),
         strategy=strategy,
         lengths=data.lengths() if grouped else (),
         with_image=data.with_image() if grouped else (),
-        batch_size=training.train_batch_size * training.world_size * training.gradient_accumulation_steps,
+        batch_size=batch_size(training),
     )
 
 

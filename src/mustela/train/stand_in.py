@@ -77,7 +77,7 @@ class StandIn:
 
     def replaces_data(self, data: DataArguments) -> bool:
         """Say whether a record file isn't on this machine."""
-        return not data.data_path or any(not Path(file).is_file() for file in data.data_path)
+        return not data.data_path or any(not Path(file).exists() for file in data.data_path)
 
     def samples_of(self, stage: str) -> int:
         """Return the samples of an epoch of a stage."""

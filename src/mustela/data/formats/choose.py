@@ -27,7 +27,11 @@ def choose_format(path: str | Path, name: str) -> Recognised:
     """
     found = choose_stream(path, name)
     if found.format is FORMATS["webdataset"]:
-        raise _to_convert(found, path, "pictures and texts in one file")
+        raise RecordError(
+            f"{found.because} Training takes conversations and pictures out of one file with --streaming True"
+            f" only. Otherwise take them apart: mustela data convert --from {found.format.name} --annotations"
+            f" {path} --out train.json"
+        )
     return found
 
 
