@@ -92,7 +92,7 @@ class TrainingArguments(transformers.TrainingArguments):
     muon: bool = field(
         default=False,
         metadata={
-            "help": "train matrices and kernels with Muon, the rest with AdamW; helps models trained from nothing"
+            "help": "Muon for matrices and kernels, AdamW for the rest; helps models trained from nothing"
         },
     )
     max_nonfinite_losses: int = field(

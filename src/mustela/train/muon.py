@@ -29,11 +29,11 @@ def hidden_matrices(model: nn.Module) -> set[int]:
     return {id(p) for p in model.parameters() if p.ndim in (2, 4)} - left_out
 
 
-def orthogonalised(matrices_NRC: Tensor) -> Tensor:
+def orthogonalised(matrices: Tensor) -> Tensor:
     """Bring all singular values of matrices near to 1, in bfloat16: `(N, R, C)`, in one go for all N."""
     first, third, fifth = _QUINTIC
-    rows, columns = matrices_NRC.shape[1:]
-    x = matrices_NRC.bfloat16()
+    rows, columns = matrices.shape[1:]
+    x = matrices.bfloat16()
     x = x.mT if rows > columns else x
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
     for _ in range(_ITERATIONS):
@@ -45,9 +45,9 @@ def orthogonalised(matrices_NRC: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Muon (Jordan et al. 2024) with Nesterov momentum and steps of AdamW's size.
 
-    As `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"`, but a kernel of a convolution is a matrix with
-    a row for each output channel, and matrices of equal shape are orthogonalised together, which takes fewer
-    calls.
+    As `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"`, but a kernel of a convolution is a matrix
+    with a row for each output channel, and matrices of equal shape are orthogonalised together, which takes
+    fewer calls.
 
     Args:
         groups: parameter groups with `lr` and `weight_decay`; parameters have two axes or more.
@@ -64,22 +64,21 @@ class Muon(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            alike: dict[tuple[int, int], list[nn.Parameter]] = defaultdict(list)
+            alike: dict[torch.Size, list[tuple[nn.Parameter, Tensor]]] = defaultdict(list)
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    alike[parameter.shape[0], parameter[0].numel()].append(parameter)
-            for (rows, columns), parameters in alike.items():
-                updates = orthogonalised(torch.stack([self._direction(each) for each in parameters]))
-                rate = group["lr"] * _STEP_SIZE * max(rows, columns) ** 0.5
-                for parameter, update in zip(parameters, updates, strict=True):
+                    direction = self._direction(parameter, parameter.grad)
+                    alike[direction.shape].append((parameter, direction))
+            for shape, members in alike.items():
+                updates = orthogonalised(torch.stack([direction for _, direction in members]))
+                rate = group["lr"] * _STEP_SIZE * max(shape) ** 0.5
+                for (parameter, _), update in zip(members, updates, strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])
                     parameter.add_(update.reshape(parameter.shape), alpha=-rate)
         return loss
 
-    def _direction(self, parameter: nn.Parameter) -> Tensor:
+    def _direction(self, parameter: nn.Parameter, gradient: Tensor) -> Tensor:
         """Update a parameter's momentum; return where it points, as a matrix."""
-        gradient = parameter.grad
-        assert gradient is not None
         state = self.state[parameter]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(gradient)
