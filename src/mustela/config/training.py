@@ -95,6 +95,13 @@ class TrainingArguments(transformers.TrainingArguments):
             "help": "train weight matrices with Muon, the rest with AdamW; helps models trained from nothing"
         },
     )
+    use_liger_kernel: bool | None = field(  # type: ignore[assignment]
+        default=None,
+        metadata={
+            "help": "Liger's kernels in the language model; unset: where they are installed, on a CUDA GPU and "
+            "without torch_compile"
+        },
+    )
     max_nonfinite_losses: int = field(
         default=0,
         metadata={
