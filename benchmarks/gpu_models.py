@@ -1,8 +1,8 @@
 """Models of random numbers in the shapes that `bench_gpu.py` measures.
 
-`1b` has the shape of Llama 3.2 1B and `7b` that of Vicuna 7B, both with CLIP ViT-L/14 at 336 pixels, frozen, and
-the region encoder `geo`. With `full`, all weights have 32 bits; with `lora`, frozen ones 16, and adapters of
-rank 64 learn beside projector and region encoder.
+`1b` has the shape of Llama 3.2 1B and `7b` that of Vicuna 7B, both with CLIP ViT-L/14 at 336 pixels, frozen,
+and the region encoder `geo`. With `full`, all weights have 32 bits; with `lora`, frozen ones 16, and adapters
+of rank 64 learn beside projector and region encoder.
 """
 
 from __future__ import annotations

@@ -98,8 +98,8 @@ class TrainingArguments(transformers.TrainingArguments):
     use_liger_kernel: bool | None = field(  # type: ignore[assignment]
         default=None,
         metadata={
-            "help": "Liger's kernels in the language model; unset: where they are installed, on a CUDA GPU and "
-            "without torch_compile"
+            "help": "Liger's kernels in the language model; unset: where installed, on a CUDA GPU, without "
+            "torch_compile"
         },
     )
     max_nonfinite_losses: int = field(
