@@ -1,27 +1,32 @@
 """Region encoders against each other: referring accuracy with and without coordinates, over seeds.
 
     python benchmarks/region_encoders.py --shapes data/shapes --cells DIR --out docs/about/region_encoders
+    python benchmarks/region_encoders.py --encoders geo,mean,none --coordinates with --max_steps 1000
 
-Each variant trains the same tiny model from nothing on shapes, with the same questions and settings; with
-`--cells`, it then goes on with blood cells (a folder of train.json, test.json and images/). Held-out
-questions are counted by what they show: free-form regions, nested ones (another asked region of the picture
-has almost the same box), tiny and large ones. Every finished run leaves its scores in `--runs`: the same
-command goes on after an interruption and doesn't train again what is done.
+Each variant trains the same tiny model (the preset shapes-tiny) from nothing on shapes, with the same
+questions and settings; with `--cells`, it then goes on with blood cells (a folder of train.json, test.json
+and images/). Held-out questions are counted by what they show: free-form regions, nested ones (another asked
+region of the picture has almost the same box), tiny and large ones. Every finished run leaves its scores in
+`--runs`: the same command goes on after an interruption and doesn't train again what is done. It ends with
+whether geo beats mean and none on free-form and nested regions.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
+import shlex
 import shutil
 import statistics
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from html import escape
 from pathlib import Path
+
+from region_encoders_page import answer, page, plot, table
 
 from mustela.data import read_records
 from mustela.evaluate import Prediction, Question, questions_from
@@ -33,6 +38,8 @@ from mustela.regions import Box, Point, box_iou
 
 TINY, LARGE = 0.01, 0.08
 NESTED_IOU = 0.5
+# More than the preset's, for geo, which chooses among them in two stages.
+POINTS, SUB_POINTS = 128, ("64", "16")
 
 
 @dataclass(frozen=True)
@@ -122,11 +129,19 @@ def ask(
     return {name: {"accuracy": statistics.mean(each), "questions": len(each)} for name, each in hits.items()}
 
 
+def pictures_of(shapes: Path) -> int:
+    """Return how many pictures the models learn from."""
+    files = [shapes / f"train_{name}.json" for name in ("refer", "freeform")]
+    return len({image.path for file in files for record in read_records(file) for image in record.images})
+
+
 def train(settings: Sequence[str], run: Path) -> None:
     """Train one model, unless it is there; a run that was cut off goes on."""
     if not (run / "final").is_dir():
         command = [sys.executable, "-m", "mustela", "train", *settings, "--output_dir", str(run)]
-        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"{shlex.join(command)}\n{done.stderr}")
 
 
 def measure(variant: Variant, seed: int, arguments: argparse.Namespace) -> dict:
@@ -142,10 +157,13 @@ def measure(variant: Variant, seed: int, arguments: argparse.Namespace) -> dict:
         "--stages.short.data_path",
         *(str(shapes / f"train_{name}.json") for name in ("refer", "freeform")),
     ]
-    stages += ["--stages.short.max_steps", str(arguments.steps)]
+    first = arguments.max_steps // 2
+    # Flags win over what the preset says, also of no_coor.
+    stages += ["--stages.short.max_steps", str(first), "--no_coor", no_coor]
     stages += ["--stages.sentences.data_path", str(shapes / "train_freeform.json")]
-    stages += ["--stages.sentences.max_steps", str(arguments.steps), "--no_coor", no_coor]
+    stages += ["--stages.sentences.max_steps", str(arguments.max_steps - first)]
     encoder = ["--region_encoder", variant.encoder, "--tokens_per_region", str(variant.tokens)]
+    encoder += ["--region_points", str(POINTS), "--region_sub_points", *SUB_POINTS]
     data = ["--image_folder", str(shapes / "images"), "--eval_data_path", str(shapes / "val_freeform.json")]
     train(["shapes-tiny", *encoder, *data, "--eval_records", "1", *common, *stages], run)
     asked = {"coordinates": variant.coordinates, "limit": arguments.questions}
@@ -166,102 +184,82 @@ def measure(variant: Variant, seed: int, arguments: argparse.Namespace) -> dict:
     return scores
 
 
-def columns_of(results: dict[str, list[dict]]) -> list[tuple[str, str]]:
-    """Return the pairs of data set and slice that any run has."""
-    order = ("all", "points", "free-form", "nested", "tiny", "large")
-    found = {(data, name) for runs in results.values() for run in runs for data in run for name in run[data]}
-    return sorted(found, key=lambda pair: (pair[0] != "shapes", order.index(pair[1])))
+def chosen_variants(encoders: str, coordinates: str) -> list[Variant]:
+    """Return the variants that the options ask for; exits where there are none."""
+    names = [name for name in re.split(r"[,\s]+", encoders) if name]
+    known = [f"{encoder}-{tokens}" if tokens > 1 else encoder for encoder, tokens in ENCODERS]
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        sys.exit(f"--encoders {encoders}: choose some of {','.join(known)}.")
+    wanted = {"with": (True,), "without": (False,), "both": (True, False)}[coordinates]
+    chosen = [
+        each
+        for name in names
+        for each in VARIANTS
+        if name == (f"{each.encoder}-{each.tokens}" if each.tokens > 1 else each.encoder)
+        and each.coordinates in wanted
+    ]
+    if not chosen:
+        sys.exit("Nothing to compare: without coordinates, none says nothing of a region.")
+    return chosen
 
 
-def table(results: dict[str, list[dict]], seeds: int) -> str:
-    """Return the Markdown table: mean and range over seeds."""
-    columns = columns_of(results)
-    first = next(iter(results.values()))[0]
-    heads = [
-        f"{data}: {name} ({first.get(data, {}).get(name, {'questions': 0})['questions']})"
-        for data, name in columns
-    ]
-    lines = [
-        f"Share of right answers; mean and range over {seeds} seeds; numbers of questions in brackets.",
-        "",
-        "| encoder | " + " | ".join(heads) + " |",
-        "|---" * (len(columns) + 1) + "|",
-    ]
-    for name, runs in results.items():
-        cells = []
-        for data, part in columns:
-            values = [run[data][part]["accuracy"] for run in runs if part in run.get(data, {})]
-            low_high = f"{min(values):.2f} to {max(values):.2f}" if values else ""
-            cells.append(f"{statistics.mean(values):.2f} ({low_high})" if values else "")
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def plot(results: dict[str, list[dict]]) -> str:
-    """Return an SVG: a row a variant, a panel a slice; a dot a seed, a bar the mean."""
-    columns, left, panel, row, top = columns_of(results), 210, 110, 18, 40
-    width, height = left + panel * len(columns) + 10, top + row * len(results) + 24
-    out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif"'
-        ' font-size="10"><rect width="100%" height="100%" fill="white"/>'
-    ]
-    for index, (data, part) in enumerate(columns):
-        x0 = left + panel * index
-        out.append(f'<text x="{x0}" y="16">{data}</text><text x="{x0}" y="29">{part}</text>')
-        for line, runs in enumerate(results.values()):
-            y = top + row * line
-            values = [run[data][part]["accuracy"] for run in runs if part in run.get(data, {})]
-            if not values:
-                continue
-            mean = statistics.mean(values) * (panel - 20)
-            out.append(f'<rect x="{x0}" y="{y}" width="{mean:.1f}" height="11" fill="#9db8e8"/>')
-            out += [
-                f'<circle cx="{x0 + value * (panel - 20):.1f}" cy="{y + 5.5}" r="2" fill="#1d3f8a"/>'
-                for value in values
-            ]
-        base = top + row * len(results)
-        out.append(f'<path d="M{x0} {top - 4}V{base}H{x0 + panel - 20}" fill="none" stroke="#888"/>')
-        out.append(
-            f'<text x="{x0}" y="{base + 12}">0</text><text x="{x0 + panel - 24}" y="{base + 12}">1</text>'
-        )
-    out += [
-        f'<text x="{left - 8}" y="{top + row * line + 9}" text-anchor="end">{escape(name)}</text>'
-        for line, name in enumerate(results)
-    ]
-    return "\n".join([*out, "</svg>"]) + "\n"
+def keep_settings(runs: Path, settings: Mapping[str, object]) -> None:
+    """Write down what the runs of a folder were made with; exits where they were made with something else."""
+    runs.mkdir(parents=True, exist_ok=True)
+    file, text = runs / "settings.json", json.dumps(settings, indent=1) + "\n"
+    if file.is_file() and file.read_text(encoding="utf-8") != text:
+        sys.exit(f"{runs} has runs with other settings, see {file}. Choose another --runs, or remove it.")
+    file.write_text(text, encoding="utf-8")
 
 
 def main() -> None:
-    """Run all variants and seeds; write JSON, a Markdown table and a plot."""
+    """Run all variants and seeds; write JSON, a page and a plot."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--shapes", default="data/shapes")
+    parser.add_argument("--shapes", default="data/shapes", help="what mustela data shapes wrote")
     parser.add_argument("--cells", help="folder of the blood cells; left out: shapes only")
     parser.add_argument("--runs", default="runs/region_encoders")
     parser.add_argument("--out", default="docs/about/region_encoders")
-    parser.add_argument("--steps", type=int, default=1000, help="of each of the two stages on shapes")
+    parser.add_argument(
+        "--encoders",
+        default=",".join(f"{name}-{tokens}" if tokens > 1 else name for name, tokens in ENCODERS),
+        help="which, with commas; geo-4 has four tokens a region (default: %(default)s)",
+    )
+    parser.add_argument("--coordinates", choices=["both", "with", "without"], default="both")
+    parser.add_argument(
+        "--max_steps", type=int, default=2000, help="on shapes, half in each of the two stages"
+    )
     parser.add_argument("--cell_steps", type=int, default=500)
     parser.add_argument("--questions", type=int, help="ask at most so many of each data set")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--variants", nargs="+", default=[each.slug for each in VARIANTS])
     arguments = parser.parse_args()
-    chosen = [each for each in VARIANTS if each.slug in arguments.variants]
-    Path(arguments.runs).mkdir(parents=True, exist_ok=True)
+    chosen = chosen_variants(arguments.encoders, arguments.coordinates)
+    same = {
+        "max_steps": arguments.max_steps,
+        "cells": arguments.cells is not None,
+        "cell_steps": arguments.cell_steps,
+        "questions": arguments.questions,
+        "pictures": pictures_of(Path(arguments.shapes)),
+        "points": POINTS,
+        "sub_points": " and ".join(SUB_POINTS),
+    }
+    keep_settings(Path(arguments.runs), same)
     results = {
         variant.name: [measure(variant, seed, arguments) for seed in range(arguments.seeds)]
         for variant in chosen
     }
     out = Path(arguments.out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    settings = {"steps": arguments.steps, "cell_steps": arguments.cell_steps, "results": results}
-    out.with_suffix(".json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-    text = table(results, arguments.seeds)
-    title = "# Region encoders against each other\n\n"
-    picture = f"\n![Right answers by encoder and kind of region]({out.name}.svg)\n"
-    out.with_suffix(".md").write_text(title + text + picture, encoding="utf-8")
+    settings = {**same, "seeds": arguments.seeds}
+    data = json.dumps({**settings, "results": results}, indent=1)
+    out.with_suffix(".json").write_text(data + "\n", encoding="utf-8")
+    command = shlex.join(["python", "benchmarks/region_encoders.py", *sys.argv[1:]])
+    text = page(results, settings, command=command, plot_file=f"{out.name}.svg")
+    out.with_suffix(".md").write_text(text, encoding="utf-8")
     out.with_suffix(".svg").write_text(plot(results), encoding="utf-8")
-    print(text)
+    print(table(results), answer(results), sep="\n")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.envi
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from tests.parity_table import ParityTable
 
 TABLE = pytest.StashKey[ParityTable]()
@@ -29,6 +30,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[TABLE] = ParityTable()
+    # A busy machine is no reason to fail.
+    settings.register_profile("untimed", deadline=None)
+    settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -6,12 +6,15 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
+from typing import get_args
 
 import pytest
 from tests.evaluate.benchmarks.conftest import picture, write_lines
 from tests.evaluate.benchmarks.stand_in import StandIn
 
 from mustela.cli.main import main
+from mustela.cli.score import SCALES
+from mustela.regions import Scale
 
 
 @pytest.fixture
@@ -146,6 +149,8 @@ def test_answers_that_nobody_can_read(tmp_path: Path, capsys: pytest.CaptureFixt
         ("[100.0,200.0,300.0,400.0]", "bins"),
         ("[0.1, 0.2, 0.3, 0.4]", "unit"),
         ('{\n "bbox_2d": [64, 96, 192, 192],\n "label": "x"}', "pixels"),
+        ('{"box_2d": [200, 100, 400, 300], "label": "x"}', "bins_yx"),
+        ("<loc0205><loc0102><loc0410><loc0307> dog", "tokens"),
     ],
 )
 def test_answers_of_every_style_are_read(tmp_path: Path, text: str, scale: str) -> None:
@@ -162,3 +167,7 @@ def test_answers_of_every_style_are_read(tmp_path: Path, text: str, scale: str) 
     score = ["score", str(tmp_path / "answers.jsonl"), "--benchmark", "refcoco", "--scale", scale]
     assert main(score) == 0
     assert json.loads((tmp_path / "metrics.json").read_text())["figures"]["acc_90"]["value"] == 1.0
+
+
+def test_a_scale_of_every_style_can_be_named() -> None:
+    assert set(SCALES) == set(get_args(Scale))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from mustela.errors import ConfigError
 from mustela.evaluate import compare, score_predictions, write_comparison, write_predictions, write_report
-from mustela.evaluate.gallery import SIDE, draw_prediction, pick, pieces, question_score
+from mustela.evaluate.gallery import SIDE, draw_prediction, make_card, pick, pieces, question_score
 from mustela.regions import Box
 
 NASTY = '<script>alert("x")</script>&\'"'
@@ -164,6 +164,22 @@ def test_evaluations_of_different_questions_are_not_compared(folder, tmp_path, p
     other = save(tmp_path / "other", predictions[:-1], "other")
     with pytest.raises(ConfigError, match="did not ask the same questions: 1 are in one only, 0 differ"):
         compare(folder, other)
+
+
+def test_a_detection_is_no_better_than_its_names(make_prediction) -> None:
+    boxes = ((0.0, 0.0, 320.0, 240.0), (320.0, 240.0, 640.0, 480.0))
+    answer = "a dog [0, 0, 500, 500], a cow [500, 500, 1000, 1000]."
+    found = {
+        kind: make_prediction(
+            kind=kind, reference_boxes=boxes, reference_phrases=("dog", "cat"), text=answer, reference=answer
+        )
+        for kind in ("grounding", "detection")
+    }
+    cards = {kind: make_card(item, image_folder=None) for kind, item in found.items()}
+    assert question_score(found["grounding"]) == pytest.approx(1, abs=0.01)
+    assert question_score(found["detection"]) == 0.5
+    assert cards["grounding"].score == "IoU 1.00"
+    assert cards["detection"].score == "IoU 1.00, 1 of 2 named"
 
 
 def test_pictures_are_picked_of_all_kinds_and_differ(predictions) -> None:

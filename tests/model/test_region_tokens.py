@@ -65,6 +65,13 @@ def test_numbers_of_tokens_that_an_encoder_cannot_give(name, tokens):
         encoder(name, tokens)
 
 
+@pytest.mark.parametrize("sub_points", [(128, 32), (16, 32)])
+def test_a_stage_of_geo_keeps_no_more_points_than_it_gets(sub_points, scratch):
+    regions = RegionSettings(encoder="geo", points=64, sub_points=sub_points)
+    with pytest.raises(ConfigError, match="region_sub_points are"):
+        scratch(regions=regions)
+
+
 def test_parts_of_the_grid_are_tokens_row_by_row():
     # What lies in one quarter of the box moves that quarter's token most.
     module = encoder("roi", 4)

@@ -29,6 +29,7 @@ SIZE = (640, 480)
         ("bins", "[100, 250, 500, 999]", "[100, 250]"),
         ("corners", "(100,250),(500,999)", "(100,250)"),
         ("json", '{"bbox_2d": [100, 250, 500, 999]}', '{"point_2d": [100, 250]}'),
+        ("json_yx", '{"box_2d": [250, 100, 1000, 500]}', '{"point": [250, 100]}'),
         ("unit", "[0.100, 0.250, 0.500, 1.000]", "[0.100, 0.250]"),
         ("pixels", "[64, 120, 320, 480]", "[64, 120]"),
         ("tokens", "<loc0256><loc0102><loc1023><loc0512>", "<loc0256><loc0102>"),
@@ -124,10 +125,38 @@ def test_what_location_tokens_are_not(text, reason):
     assert found.failure is None if reason is None else reason in str(found.failure)
 
 
-@pytest.mark.parametrize("style", ["bins", "corners", "json", "unit", "pixels"])
+@pytest.mark.parametrize("style", ["bins", "corners", "json", "json_yx", "unit", "pixels"])
 def test_location_tokens_among_numbers_are_named(style):
     failure = read_coordinates("a dog <loc0256><loc0102><loc1023><loc0512>", SIZE, style=style).failure
     assert failure == "location tokens; read the answer with scale 'tokens'"
+
+
+@pytest.mark.parametrize(
+    ("text", "boxes", "phrases"),
+    [
+        (
+            '```json\n[\n  {"box_2d": [171, 75, 245, 308], "label": "view recipe element"}\n]\n```',
+            [(48, 82.08, 197.12, 117.6)],
+            ["view recipe element"],
+        ),
+        ("a cat [250, 100, 1000, 500].", [(64, 120, 320, 480)], ["a cat"]),
+        ("250, 100, 1000, 500", [(64, 120, 320, 480)], [""]),
+        ("(250, 100), (1000, 500)", [(64, 120, 320, 480)], [""]),
+        ("[250, 100, 1000, 500", [(64, 120, 320, 480)], [""]),
+        ('{"x1": 100, "y1": 250, "x2": 500, "y2": 1000}', [(64, 120, 320, 480)], [""]),
+    ],
+)
+def test_y_before_x_where_no_key_says_otherwise(text, boxes, phrases):
+    found = read_coordinates(text, SIZE, style="json_yx")
+    assert [box.bounds_xyxy() for box in found.boxes] == [pytest.approx(box) for box in boxes]
+    assert [one.phrase for one in found.regions] == phrases
+
+
+def test_keys_that_name_the_other_order_are_rejected():
+    qwen, gemma = (write_coordinates(Box(64, 120, 320, 480), SIZE, style=s) for s in ("json", "json_yx"))
+    assert "scale 'bins'" in str(read_coordinates(qwen, SIZE, style="json_yx").failure)
+    for style in ("bins", "corners", "json"):
+        assert "scale 'bins_yx'" in str(read_coordinates(gemma, SIZE, style=style).failure)
 
 
 def test_numbers_of_another_style_are_rejected_with_a_reason():

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from mustela.train.muon import MuonAdamW, hidden_matrices
+from mustela.train.muon import Muon, MuonAdamW, hidden_matrices
 
 
 def _model(*, tied: bool) -> LlamaForCausalLM:
@@ -90,3 +90,44 @@ def test_saved_and_restored_it_goes_on_to_the_bit() -> None:
         assert _step(model, optimizer, seed) == _step(other, restored, seed)
     for left, right in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(left, right)
+
+
+def test_steps_are_those_of_torch() -> None:
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(8, 24), (24, 8), (8, 24), (12, 12)]
+    ours = [nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
+    theirs = copy.deepcopy(ours)
+    options = {"lr": 0.02, "weight_decay": 0.1}
+    optimizers = (
+        Muon([{"params": ours, **options}]),
+        torch.optim.Muon(theirs, **options, adjust_lr_fn="match_rms_adamw"),
+    )
+    for _ in range(4):
+        for left, right in zip(ours, theirs, strict=True):
+            left.grad = torch.randn(left.shape, generator=generator)
+            right.grad = left.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    # The iteration is in bfloat16, where the order of additions is seen.
+    for left, right in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(left, right, rtol=0, atol=2e-3)
+
+
+def test_a_kernel_is_a_matrix_with_a_row_for_each_output_channel() -> None:
+    generator = torch.Generator().manual_seed(0)
+    kernel = nn.Parameter(torch.randn(6, 4, 3, 3, generator=generator))
+    matrix = nn.Parameter(kernel.detach().flatten(1).clone())
+    kernel.grad = torch.randn(kernel.shape, generator=generator).to(memory_format=torch.channels_last)
+    matrix.grad = kernel.grad.flatten(1).clone()
+    for parameter in (kernel, matrix):
+        Muon([{"params": [parameter], "lr": 0.02, "weight_decay": 0.0}]).step()
+    assert torch.equal(kernel.flatten(1), matrix)
+
+
+def test_the_kernels_of_convolutions_are_taken() -> None:
+    class Seeing(nn.Sequential):
+        def get_output_embeddings(self) -> None:
+            return None
+
+    model = Seeing(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Embedding(5, 6))
+    assert hidden_matrices(model) == {id(model[0].weight)}

@@ -316,6 +316,16 @@ def test_a_model_can_be_trained_further_with_its_own_template(runs, scratch):
     assert one.template == other.template
 
 
+def test_a_model_without_a_region_encoder_can_be_trained_further(runs, scratch):
+    runs("first", scratch | {"region_encoder": "none"}, ["--max_steps", 1])
+    recipe = {
+        name: value for name, value in scratch.items() if name not in ("from_scratch", "region_encoder")
+    }
+    recipe["model_name_or_path"] = str(runs.root / "first" / "final")
+    assert runs("second", recipe, ["--max_steps", 1]).finished
+    assert load_model(runs.root / "second")[1].settings.region_token is None
+
+
 @pytest.mark.slow
 def test_the_original_script_runs_as_it_is(runs, parts_on_disk, shapes, tmp_path):
     shutil.copy(shapes / "train_refer.json", tmp_path / "a.json")

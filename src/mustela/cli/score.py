@@ -22,6 +22,9 @@ DIR --questions FILE` writes the questions with their ids. Without --root the qu
 questions.jsonl beside FILE, which `mustela evaluate` leaves there.
 """
 
+# As `mustela.regions.Scale`, which a parser alone doesn't import.
+SCALES = ("bins", "bins_yx", "unit", "pixels", "tokens")
+
 
 def add_parser(subparsers: Subparsers) -> None:
     """Register `mustela score`."""
@@ -39,9 +42,10 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--prompt", help="the question that was asked, where it wasn't the benchmark's own")
     parser.add_argument(
         "--scale",
-        choices=("bins", "unit", "pixels"),
+        choices=SCALES,
         default="bins",
-        help="what coordinates are in answers that don't say: thousandths, shares or pixels (default: bins)",
+        help="what coordinates are in answers that don't say: thousandths (bins_yx: y before x), shares,"
+        " pixels or location tokens (default: bins)",
     )
     parser.add_argument("--strict", action="store_true", help="ids that don't add up are an error")
     parser.add_argument("--out", metavar="DIR", help="where to write the figures (default: FILE's folder)")

@@ -170,10 +170,13 @@ class DataArguments:
         default=None, metadata={"help": "with anyres: image tokens of a picture at most"}
     )
 
-    coordinates: Literal["bins", "corners", "json", "unit", "pixels", "tokens", "resized"] | None = field(
+    coordinates: (
+        Literal["bins", "corners", "json", "json_yx", "unit", "pixels", "tokens", "resized"] | None
+    ) = field(
         default=None,
         metadata={
-            "help": "style of numbers: bins (of a new model), corners, json, unit, pixels, tokens, resized"
+            "help": "style of numbers: bins (of a new model), corners, json, json_yx, unit, pixels, tokens,"
+            " resized"
         },
     )
     image_resize: Literal["pillow", "torch"] | None = field(

@@ -92,7 +92,7 @@ class TrainingArguments(transformers.TrainingArguments):
     muon: bool = field(
         default=False,
         metadata={
-            "help": "train weight matrices with Muon, the rest with AdamW; helps models trained from nothing"
+            "help": "train matrices and kernels with Muon, the rest with AdamW; helps models trained from nothing"
         },
     )
     use_liger_kernel: bool | None = field(  # type: ignore[assignment]

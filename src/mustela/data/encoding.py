@@ -70,8 +70,10 @@ class PromptEncoder:
             if text in self._controls.id_of
         }
 
-    def encode(self, prompt: Prompt) -> EncodedPrompt:
+    def encode(self, prompt: Prompt, *, beginning: Sequence[int] = ()) -> EncodedPrompt:
         """Return the ids and labels of a prompt.
+
+        `beginning` are ids to put in front, where the tokenizer puts none there itself.
 
         Raises:
             RecordError: the prompt is for training and nothing in it is supervised.
@@ -81,7 +83,7 @@ class PromptEncoder:
             raise RecordError(
                 "nothing to learn: the conversation has no answer; add one or remove the record from training"
             )
-        ids, offsets = self._tokenize(prompt)
+        ids, offsets = self._tokenize(prompt, beginning)
         slots = self._slot_positions(prompt, ids, offsets)
         spans = tuple(_answer_positions(prompt.answers, offsets))
         taken = {position for positions in slots.values() for position in positions}
@@ -106,12 +108,12 @@ class PromptEncoder:
             round_ends=tuple(end for _, end in spans),
         )
 
-    def _tokenize(self, prompt: Prompt) -> tuple[list[int], list[Span]]:
+    def _tokenize(self, prompt: Prompt, given: Sequence[int]) -> tuple[list[int], list[Span]]:
         ids, offsets = self._read(prompt.text)
         cuts = _crossed(prompt, offsets)
         if cuts or self._controls.any_misread(prompt.text, ids, offsets, prompt.literals):
             ids, offsets = self._controls.encode_apart(prompt.text, literals=prompt.literals, cuts=cuts)
-        beginning = self._controls.beginning
+        beginning = self._controls.beginning or list(given)
         # Some templates write the beginning themselves.
         if beginning and ids[: len(beginning)] != beginning:
             ids = [*beginning, *ids]
@@ -157,10 +159,16 @@ class PromptEncoder:
 
 
 def encode_prompt(
-    prompt: Prompt, tokenizer: PreTrainedTokenizerFast, *, image_token: str, region_token: str
+    prompt: Prompt,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    image_token: str,
+    region_token: str,
+    beginning: Sequence[int] = (),
 ) -> EncodedPrompt:
     """Return the ids and labels of a prompt; see `PromptEncoder`, which is kept for the next call."""
-    return _encoder(tokenizer, len(tokenizer), image_token, region_token).encode(prompt)
+    encoder = _encoder(tokenizer, len(tokenizer), image_token, region_token)
+    return encoder.encode(prompt, beginning=beginning)
 
 
 @lru_cache(maxsize=8)

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import PaliGemmaProcessor
 
 from mustela.data.base_fitting import fit_of_base
 from mustela.data.fitting import fit_classic
@@ -168,9 +167,7 @@ def _expansion(
     count = text.count(token)
     if count * len(token) != len(text):
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-    # PaliGemma begins its text behind the picture.
-    begin = [tokenizer.bos_token_id] if isinstance(base_processor, PaliGemmaProcessor) else []
-    return [tokenizer.convert_tokens_to_ids(token)] * count + begin
+    return [tokenizer.convert_tokens_to_ids(token)] * count
 
 
 def _tile_inputs(

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import AutoImageProcessor
+from transformers import AutoImageProcessor, PaliGemmaProcessor
 from transformers.processing_utils import ProcessorMixin
 
 from mustela.data.base_processor import load_base_processor
@@ -164,8 +164,15 @@ class MustelaProcessor:
 
     @property
     def _writer(self) -> SampleWriter:
+        # PaliGemma's tokenizer leaves its beginning to the processor, which writes it behind the pictures.
+        begins = isinstance(self.base_processor, PaliGemmaProcessor)
         return SampleWriter(
-            self.template, self.tokenizer, self.image_token, self.settings, self.region_token_id
+            self.template,
+            self.tokenizer,
+            self.image_token,
+            self.settings,
+            self.region_token_id,
+            begin_token_id=self.tokenizer.bos_token_id if begins else None,
         )
 
     def frames(self, coordinates: CoordinateStyle, sizes_wh: Sequence[Size]) -> tuple[Transform, ...] | None:

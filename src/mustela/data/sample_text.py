@@ -9,9 +9,10 @@ from typing import Any
 from torch import Tensor
 
 from mustela.constants import REGION_TOKEN
+from mustela.data.message import Slot
 from mustela.data.pictures import PreparedImage
 from mustela.data.processor_settings import ProcessorSettings
-from mustela.data.prompt import EncodedPrompt, coordinate_digit_weights, encode_prompt
+from mustela.data.prompt import EncodedPrompt, Prompt, coordinate_digit_weights, encode_prompt
 from mustela.data.render import Rendered, RenderedRegion
 from mustela.data.rounds import SampleTooLongError
 from mustela.data.rounds_apart import join_rounds, rounds_apart
@@ -31,6 +32,8 @@ class SampleWriter:
         image_token: what stands for a picture.
         settings: of the processor.
         region_token_id: id of the region token, or None.
+        begin_token_id: id that stands behind the pictures of the first question, or before a text without
+            any; None: the tokenizer puts its own before all.
     """
 
     template: Template
@@ -38,6 +41,7 @@ class SampleWriter:
     image_token: str
     settings: ProcessorSettings
     region_token_id: int | None
+    begin_token_id: int | None = None
 
     def write(
         self,
@@ -63,7 +67,7 @@ class SampleWriter:
         samples = [
             expand_slots(
                 each,
-                [picture.expansion for picture in pictures],
+                self._expansions(each.prompt, pictures),
                 coordinate_digit_weights(each, digit_weights) if digit_weights else None,
                 region_length=self.settings.tokens_per_region,
             )
@@ -101,13 +105,28 @@ class SampleWriter:
             self.tokenizer,
             image_token=self.image_token,
             region_token=self.settings.region_token or REGION_TOKEN,
+            beginning=() if self.begin_token_id is None or _opening(prompt) else (self.begin_token_id,),
         )
         if max_length is None:
             return encoded
         return fit_with_regions(
             encoded,
             rendered,
-            [len(picture.expansion) for picture in pictures],
+            [len(expansion) for expansion in self._expansions(prompt, pictures)],
             max_length,
             region_length=self.settings.tokens_per_region,
         )
+
+    def _expansions(self, prompt: Prompt, pictures: Sequence[PreparedImage]) -> list[Sequence[int]]:
+        """Return the ids of each picture, with the beginning behind those of the first question."""
+        expansions = [picture.expansion for picture in pictures]
+        opening = _opening(prompt)
+        if self.begin_token_id is not None and opening:
+            expansions[opening - 1] = [*expansions[opening - 1], self.begin_token_id]
+        return expansions
+
+
+def _opening(prompt: Prompt) -> int:
+    """Return how many pictures stand before the first answer."""
+    end = prompt.answers[0][0] if prompt.answers else len(prompt.text)
+    return sum(kind is Slot.IMAGE and start < end for start, _, kind in prompt.slots)

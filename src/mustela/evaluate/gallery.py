@@ -13,7 +13,7 @@ from PIL import Image
 
 from mustela.data.image_folder import locate_image
 from mustela.errors import MustelaError
-from mustela.evaluate.grounding import question_ious
+from mustela.evaluate.grounding import named_score, question_ious
 from mustela.evaluate.metrics import is_right
 from mustela.evaluate.overlay import overlay
 from mustela.evaluate.predictions import Prediction
@@ -62,12 +62,29 @@ class Card:
 def question_score(prediction: Prediction) -> float:
     """Return how good an answer is, 0 to 1.
 
-    The mean IoU of answers with boxes, right or wrong of the others.
+    The mean IoU of answers with boxes, and where they are to be named no more than the share of right names;
+    right or wrong of the others.
     """
     if prediction.kind in ("grounding", "detection"):
-        ious = question_ious(prediction)
-        return float(ious.mean()) if len(ious) else 1.0
+        named = named_score(prediction) if prediction.kind == "detection" else 1.0
+        return min(_mean_iou(prediction), named)
     return float(is_right(prediction))
+
+
+def _mean_iou(prediction: Prediction) -> float:
+    ious = question_ious(prediction)
+    return float(ious.mean()) if len(ious) else 1.0
+
+
+def _told(prediction: Prediction) -> str:
+    """Return what a card says of an answer's boxes."""
+    if prediction.kind not in ("grounding", "detection"):
+        return ""
+    iou = f"IoU {_mean_iou(prediction):.2f}"
+    if prediction.kind == "grounding":
+        return iou
+    size = max(len(prediction.boxes()), len(prediction.reference_boxes))
+    return f"{iou}, {round(named_score(prediction) * size)} of {size} named"
 
 
 def pick(
@@ -152,11 +169,10 @@ def make_card(
     except (MustelaError, OSError) as error:
         trouble = str(error)
     score = question_score(prediction)
-    boxes = prediction.kind in ("grounding", "detection")
     return Card(
         kind=prediction.kind,
         right=score >= _GOOD,
-        score=f"IoU {score:.2f}" if boxes else "",
+        score=_told(prediction),
         image=image,
         overlay=overlay(prediction),
         size_wh=size_wh,

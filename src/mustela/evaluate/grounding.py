@@ -61,7 +61,7 @@ def score_boxes(predictions: Sequence[Prediction], *, seed: int = 0) -> dict[str
     if len(set(phrases)) <= MAX_PHRASES:
         result["classes"] = measure_groups(at_50, predictions, groups=phrases, seed=seed)
         result["macro_acc_50"] = measure(at_50, predictions, classes=phrases, seed=seed)
-    result["named_acc_50"] = measure([_named_score(item) for item in predictions], predictions, seed=seed)
+    result["named_acc_50"] = measure([named_score(item) for item in predictions], predictions, seed=seed)
     result["boxes"] = _box_counts(predictions, ious)
     return result
 
@@ -71,7 +71,7 @@ def _one_phrase(prediction: Prediction) -> str:
     return names[0] if len(names) == 1 and names[0] else "(several names)"
 
 
-def _named_score(prediction: Prediction) -> float:
+def named_score(prediction: Prediction) -> float:
     """Return the share of boxes that are right at IoU 0.5 and have the right words in front of them."""
     answered = prediction.boxes()
     size = max(len(answered), len(prediction.reference_boxes))

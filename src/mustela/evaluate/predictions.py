@@ -32,8 +32,8 @@ class Prediction:
 
     `image_wh` is the size of the picture that the coordinates belong to (after EXIF rotation), None without a
     picture. Boxes are pixels of it. `scale` says what the numbers in `text` mean: thousandths of the sides
-    ("bins"), shares of them ("unit"), "pixels" or location "tokens". With a `frame` they are pixels of the
-    picture as the model sees it.
+    ("bins"; "bins_yx": y before x), shares of them ("unit"), "pixels" or location "tokens". With a `frame`
+    they are pixels of the picture as the model sees it.
     """
 
     question_id: str

@@ -110,7 +110,10 @@ def _lead(found: Evaluation) -> str:
     questions, pictures = found.metrics["questions"]["total"], found.metrics["pictures"]
     data = found.about.get("data")
     where = f" of {data}" if data else ""
-    return f"{questions} questions about {pictures} pictures{where}, each asked in a conversation of its own."
+    asked, seen = (
+        f"{n} {what}{'s' if n != 1 else ''}" for n, what in ((questions, "question"), (pictures, "picture"))
+    )
+    return f"{asked} about {seen}{where}, each asked in a conversation of its own."
 
 
 def _galleries(

@@ -147,6 +147,7 @@ FAMILIES: dict[str, Family] = {
         title="Gemma 4",
         reads="pooled vision features, before the projector",
         tested="native resolution",
+        coordinates="json_yx",
     ),
     "internvl": Family(
         image_inputs=("pixel_values",),

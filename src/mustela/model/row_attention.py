@@ -125,11 +125,11 @@ class RowLayout:
     ) -> Tensor:
         """Return `(B, T, H, D)` for queries, keys and values `(B, H, T, D)`."""
         batch, heads, length, _ = query.shape
-        flat = [each.transpose(1, 2).reshape(batch * length, heads, -1) for each in (query, key, value)]
+        flat = [each.transpose(1, 2).reshape(batch * length, -1) for each in (query, key, value)]
         answers = []
         for group in self.groups:
             picked = zip(flat, (group.queries, group.keys, group.keys), strict=True)
-            asked, keys, values = (each[index].transpose(1, 2) for each, index in picked)
+            asked, keys, values = (_picked(each, index, heads) for each, index in picked)
             seen = group.seen if window is None else group.seen_within(window, self.position_ids)
             scale = asked.shape[-1] ** -0.5 if scale is None else scale
             # By hand: the fused kernel of CPUs takes twice as long where few ask.
@@ -140,6 +140,15 @@ class RowLayout:
         # The last row is what padding answers.
         answers.append(query.new_zeros(1, heads, value.shape[-1]))
         return torch.cat(answers)[self.place].view(batch, length, heads, -1)
+
+
+def _picked(flat: Tensor, index: Tensor, heads: int) -> Tensor:
+    """Return `(N, heads, L, D)` of tokens `(B * T, heads * D)` by `index (N, L)`.
+
+    Through float32, in which gradients are added up: several times faster than in bfloat16, and exacter.
+    """
+    rows = flat.float().index_select(0, index.flatten()).to(flat.dtype)
+    return rows.view(*index.shape, heads, -1).transpose(1, 2)
 
 
 def _group(members: list[tuple[np.ndarray, np.ndarray]], device: torch.device) -> tuple[_Group, np.ndarray]:

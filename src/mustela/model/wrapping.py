@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -33,9 +34,15 @@ def mustela_config(
     """Make the configuration of a base with a region encoder and, where given, a region tower.
 
     Raises:
-        ConfigError: the region tower can't be read as the settings say.
+        ConfigError: the region tower can't be read as the settings say, or `geo` can't keep so many points.
     """
     side = None
+    stages = pairwise((regions.points, *regions.sub_points))
+    if regions.encoder == "geo" and any(kept > given for given, kept in stages):
+        raise ConfigError(
+            f"region_sub_points are {list(regions.sub_points)} of {regions.points} region_points: a stage of"
+            " geo keeps some of the points before it. Lower region_sub_points or raise region_points."
+        )
     if tower is not None:
         if regions.encoder == "none":
             raise ConfigError("region_tower is given, but there is no region encoder to read it: set one.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
 from mustela.errors import RegionError
 from mustela.regions.found import Found, FoundRegion, Rejected
@@ -16,9 +17,9 @@ from mustela.regions.tokens import tokenise
 def find_regions(text: str, size_wh: tuple[float, float], *, scale: Scale = "bins") -> Found:
     """Return every box and point of an answer, in pixels of an image of `size_wh`.
 
-    `scale` says what the numbers are: `"bins"` (0..999 of the image side), `"unit"` (0..1), `"pixels"` or
-    `"tokens"` (`<loc0000>` to `<loc1023>`, y before x). Numbers of another kind are rejected where they show
-    what they are, with a word on how to read them.
+    `scale` says what the numbers are: `"bins"` (0..999 of the image side), `"bins_yx"` (the same, y before
+    x), `"unit"` (0..1), `"pixels"` or `"tokens"` (`<loc0000>` to `<loc1023>`, y before x). Numbers of another
+    kind are rejected where they show what they are, with a word on how to read them.
 
     Four numbers in brackets of any kind, `(x1, y1), (x2, y2)` and objects with the keys `x1 y1 x2 y2` are
     boxes, two numbers are a point; markup and JSON round them don't matter. Swapped corners are put right,
@@ -27,8 +28,8 @@ def find_regions(text: str, size_wh: tuple[float, float], *, scale: Scale = "bin
     No text makes it raise, and the time is linear in its length; only a `size_wh` without area or an unknown
     `scale` is a `RegionError`.
     """
-    if scale not in ("bins", "unit", "pixels", "tokens"):
-        raise RegionError(f"scale is {scale!r}. It is 'bins', 'unit', 'pixels' or 'tokens'.")
+    if scale not in get_args(Scale):
+        raise RegionError(f"scale is {scale!r}. It is one of: {', '.join(get_args(Scale))}.")
     if not (size_wh[0] > 0 and size_wh[1] > 0):
         raise RegionError(f"answers can't be read without an image size above 0, got {tuple(size_wh)}.")
     runs = list(find_location_tokens(text, size_wh))

@@ -1,4 +1,8 @@
-"""Coordinates as location tokens, `<loc0000>` to `<loc1023>`, y before x, as PaliGemma's."""
+"""Coordinates as location tokens, `<loc0000>` to `<loc1023>`, y before x, as PaliGemma's.
+
+A token is the share of the side in 1024ths: `y_min x_min y_max x_max`, then the label
+(huggingface.co/blog/paligemma, "Detection"; the tokens: big_vision's README of PaliGemma, "Tokenizer").
+"""
 
 from __future__ import annotations
 

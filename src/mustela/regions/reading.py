@@ -11,7 +11,7 @@ from mustela.constants import COORDINATE_BINS
 from mustela.regions.text import dequantise
 from mustela.regions.types import Box, Point
 
-Scale: TypeAlias = Literal["bins", "unit", "pixels", "tokens"]
+Scale: TypeAlias = Literal["bins", "bins_yx", "unit", "pixels", "tokens"]
 
 TOLERANCE = 0.05
 """Numbers up to this share of the image beyond its border are taken for the border."""
@@ -92,7 +92,7 @@ def _full(side: float, scale: Scale) -> float:
 
 
 def _to_pixels(value: float, side: float, scale: Scale) -> float:
-    if scale == "bins":
+    if scale in ("bins", "bins_yx"):
         return dequantise(value, side)
     return value * side if scale == "unit" else float(value)
 

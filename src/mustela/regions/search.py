@@ -54,6 +54,11 @@ _BOX_KEYS = (
     ("left", "top", "right", "bottom"),
 )
 _SIZED_KEYS = (("x", "y", "w", "h"), ("x", "y", "width", "height"))
+# Keys whose makers agree on an order: Gemini and Gemma on one, Qwen on the other.
+_OTHER_ORDER: dict[Scale, tuple[str, str]] = {
+    "bins": ("box_2d", "y before x; read the answer with scale 'bins_yx'"),
+    "bins_yx": ("bbox_2d", "x before y; read the answer with scale 'bins'"),
+}
 
 
 class Search:
@@ -94,7 +99,7 @@ class Search:
             frame = self.stack.pop()
             end = frame.numbers[-1].end if frame.numbers else frame.start + len(frame.opener)
             if len(frame.numbers) == 4 and not frame.has_groups and not frame.keyed:
-                self._box(frame.numbers, (frame.start, end), "bracket not closed")
+                self._box(self._x_first(frame.numbers), (frame.start, end), "bracket not closed")
             elif len(frame.numbers) > 2 and not frame.has_groups and not frame.has_words:
                 self._reject_count(frame, end)
             else:
@@ -105,7 +110,8 @@ class Search:
         """Accept an answer that is nothing but four numbers."""
         numbers = [token for token in tokens if token.kind is Kind.NUMBER]
         if len(numbers) == 4 and all(token.kind in (Kind.NUMBER, Kind.COMMA) for token in tokens):
-            self._box(numbers, (numbers[0].start, numbers[-1].end), "no brackets")
+            span = (numbers[0].start, numbers[-1].end)
+            self._box(self._x_first(numbers), span, "no brackets")
 
     def _number(self, frame: _Frame, token: Token) -> None:
         if frame.opener == "":
@@ -142,16 +148,26 @@ class Search:
             self._label(frame)
 
     def _leaf(self, frame: _Frame, parent: _Frame, span: tuple[int, int], note: str) -> None:
-        if len(frame.numbers) == 2:
-            values = tuple(token.value for token in frame.numbers)
-            written = tuple(token.text for token in frame.numbers)
+        numbers = self._x_first(frame.numbers)
+        if len(numbers) == 2:
+            values = tuple(token.value for token in numbers)
+            written = tuple(token.text for token in numbers)
             parent.chain.append(_Pair(values, written, span, frame.opener in "(\uff08"))
             return
         self._end_chain(parent)
-        if len(frame.numbers) == 4:
-            self._box(frame.numbers, span, note)
-        elif len(frame.numbers) > 1:
+        wrong_key, other = _OTHER_ORDER.get(self.scale, ("", ""))
+        if len(numbers) == 4 and wrong_key and frame.key == wrong_key:
+            self._reject(span, f"{wrong_key} has {other}")
+        elif len(numbers) == 4:
+            self._box(numbers, span, note)
+        elif len(numbers) > 1:
             self._reject_count(frame, span[1])
+
+    def _x_first(self, numbers: Sequence[Token]) -> Sequence[Token]:
+        """Return numbers that no key names with x before y."""
+        if self.scale != "bins_yx" or len(numbers) % 2:
+            return numbers
+        return [token for y, x in zip(numbers[::2], numbers[1::2], strict=True) for token in (x, y)]
 
     def _keyed(self, frame: _Frame, span: tuple[int, int]) -> bool:
         for names in _BOX_KEYS:

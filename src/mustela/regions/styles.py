@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, Literal, TypeAlias, get_args
 
+from mustela.constants import COORDINATE_BINS
 from mustela.errors import RegionError
 from mustela.regions.finder import find_regions
 from mustela.regions.found import Found, FoundRegion
@@ -14,11 +16,14 @@ from mustela.regions.text import Clamp, format_box, format_point
 from mustela.regions.transform import Fit
 from mustela.regions.types import Box, Point, Region
 
-CoordinateStyle: TypeAlias = Literal["bins", "corners", "json", "unit", "pixels", "tokens", "resized"]
+CoordinateStyle: TypeAlias = Literal[
+    "bins", "corners", "json", "json_yx", "unit", "pixels", "tokens", "resized"
+]
 """`bins`: `[100, 250, 500, 999]`, thousandths of the sides, as Ferret; `corners`: `(100,250),(500,999)`;
-`json`: `{"bbox_2d": [100, 250, 500, 999]}`; `unit`: `[0.100, 0.250, 0.500, 1.000]`; `pixels`: whole pixels of
-the original image; `tokens`: `<loc0256><loc0102><loc1023><loc0512>`, 1024ths of the sides, y before x, as
-PaliGemma; `resized`: whole pixels of the picture that the model sees."""
+`json`: `{"bbox_2d": [100, 250, 500, 999]}`; `json_yx`: `{"box_2d": [250, 100, 1000, 500]}`, thousandths up to
+1000, y before x, as Gemma 4; `unit`: `[0.100, 0.250, 0.500, 1.000]`; `pixels`: whole pixels of the original
+image; `tokens`: `<loc0256><loc0102><loc1023><loc0512>`, 1024ths of the sides, y before x, as PaliGemma;
+`resized`: whole pixels of the picture that the model sees."""
 
 COORDINATE_STYLES: Final[tuple[CoordinateStyle, ...]] = get_args(CoordinateStyle)
 
@@ -57,6 +62,8 @@ def write_coordinates(
     inside = [min(max(value, 0.0), float(size_wh[axis % 2])) for axis, value in enumerate(values)]
     if style == "unit":
         return f"[{', '.join(f'{value / size_wh[axis % 2]:.3f}' for axis, value in enumerate(inside))}]"
+    if style == "json_yx":
+        return _write_json_yx(inside, size_wh)
     if style == "tokens":
         return write_location_tokens(inside, size_wh)
     if style == "resized":
@@ -73,6 +80,8 @@ def scale_of(style: CoordinateStyle) -> Scale:
     """Return what the numbers of a style mean, for `mustela.regions.find_regions`."""
     if style in ("unit", "pixels", "tokens"):
         return style
+    if style == "json_yx":
+        return "bins_yx"
     return "pixels" if style == "resized" else "bins"
 
 
@@ -92,6 +101,18 @@ def read_coordinates(
     frame = _need_fit(fit)
     found = find_regions(text, frame.encoded_wh, scale="pixels")
     return Found(tuple(_brought_back(one, frame, size_wh) for one in found.regions), found.rejected)
+
+
+def _write_json_yx(values: Sequence[float], size_wh: tuple[int, int]) -> str:
+    """Return `x, y` or `x1, y1, x2, y2` in pixels inside the image as Gemma 4 writes them.
+
+    Its answers are JSON with `box_2d` on 0..1000 of each side (huggingface.co/blog/gemma4, "GUI detection"),
+    in Gemini's order, `[y_min, x_min, y_max, x_max]` (docs.cloud.google.com, "Bounding box detection"). That
+    its points are Gemini's too, `{"point": [y, x]}`, is an assumption.
+    """
+    steps = [round(value * COORDINATE_BINS / size_wh[axis % 2]) for axis, value in enumerate(values)]
+    turned = [number for x, y in zip(steps[::2], steps[1::2], strict=True) for number in (y, x)]
+    return f'{{"{"point" if len(turned) == 2 else "box_2d"}": {turned}}}'
 
 
 def _brought_back(found: FoundRegion, fit: Fit, size_wh: tuple[int, int]) -> FoundRegion:

@@ -113,7 +113,9 @@ class StageData:
     def _options(self, processor: MustelaProcessor) -> RenderOptions:
         """Return how texts are written; unset, numbers stay in the style that the model was trained in."""
         style = self.arguments.coordinates or processor.settings.coordinates
-        return replace(self.options, coordinates=style)
+        # A model that was built without a region encoder has no token for regions.
+        shown = self.options.add_region_feature and processor.settings.region_token is not None
+        return replace(self.options, coordinates=style, add_region_feature=shown)
 
     def lengths(self) -> list[int]:
         """Return a rough length of every sample, for grouping: the characters of its turns."""
@@ -277,7 +279,7 @@ def _located(source: RecordSource) -> Iterator[tuple[Record, Path | None]]:
 def _digit_weights(data: DataArguments) -> DigitWeights | None:
     if not data.coordinate_digit_weights:
         return None
-    if data.coordinates in ("unit", "pixels", "tokens", "resized"):
+    if data.coordinates in ("json_yx", "unit", "pixels", "tokens", "resized"):
         raise ConfigError(
             "coordinate_digit_weights are weights of the digits of bins; with coordinates"
             f" {data.coordinates}, leave them empty."
