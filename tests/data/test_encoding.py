@@ -7,6 +7,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from mustela.constants import IGNORE_INDEX
+from mustela.data.encoding import PromptEncoder
 from mustela.data.message import Message, Slot
 from mustela.data.prompt import EncodedPrompt, Prompt, encode_prompt
 from mustela.data.templates import Template, get_template, template_names
@@ -269,3 +270,27 @@ def test_location_tokens_of_an_answer_are_single_ids_and_other_markup_is_text(to
     )
     assert [index for index in encoded.labels if index in location] == location
     assert think not in encoded.input_ids
+
+
+@pytest.mark.parametrize("change", ["none", "truncation", "padding", "special tokens", "class"])
+def test_text_is_read_as_the_tokenizer_reads_it(tokenizer: PreTrainedTokenizerFast, change: str) -> None:
+    tokenizer = copy.deepcopy(tokenizer)
+    backend = tokenizer.backend_tokenizer
+    if change == "truncation":
+        backend.enable_truncation(3)
+    elif change == "padding":
+        backend.enable_padding(length=200)
+    elif change == "special tokens":
+        backend.encode_special_tokens = True
+    elif change == "class":
+        tokenizer.__class__ = type("Other", (type(tokenizer),), {"_encode_plus": _shouting})
+    encoder = PromptEncoder(tokenizer, image_token=IMAGE, region_token=REGION)
+    for text in (*HOSTILE, *ANSWERS, "", "  blanks\n\n and \u00e9\U0001f98a ", " ".join(HOSTILE)):
+        ids, offsets = encoder._read(text)
+        expected = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        assert ids == expected["input_ids"]
+        assert offsets == expected["offset_mapping"]
+
+
+def _shouting(self, text, *args, **kwargs):
+    return PreTrainedTokenizerFast._encode_plus(self, text.upper(), *args, **kwargs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 
 def gradients(pair, batch):
@@ -53,3 +54,26 @@ def test_checkpointing_gives_the_same_gradients(training, frozen, use_reentrant,
     for name, gradient in expected.items():
         torch.testing.assert_close(found[name] / scale, gradient / scale, atol=1e-5, rtol=1e-4)
     assert torch.equal(before, model.get_input_embeddings().weight)
+
+
+def test_a_frozen_encoder_is_not_computed_again(training):
+    model = training.model.train()
+    tower = next(
+        module
+        for name, module in model.named_modules()
+        if name.endswith(("vision_tower", "vision_model", "visual"))
+    )
+    tower.requires_grad_(False)
+    model.activation_checkpointing_enable({"use_reentrant": False})
+    runs = []
+    layer = next(module for module in tower.modules() if isinstance(module, GradientCheckpointingLayer))
+    # What is computed again starts inside of the layer.
+    first = next(module for module in layer.modules() if not list(module.children()))
+    handle = first.register_forward_hook(lambda *_: runs.append(1))
+    batch = training.batch(training.four())
+    loss = model(**batch).loss
+    forward = len(runs)
+    loss.backward()
+    handle.remove()
+    assert len(runs) == forward
+    assert all(parameter.grad is None for parameter in tower.parameters())

@@ -116,3 +116,13 @@ def test_mask_of_another_image_size_names_both_and_the_likely_reason():
 def test_arrays_that_are_no_mask_are_refused(array):
     with pytest.raises(RegionError, match="bool array"):
         Mask.from_array(array)
+
+
+def test_a_mask_asked_again_answers_alike_and_arrays_are_its_users_own():
+    array = np.zeros((6, 5), dtype=np.bool_)
+    array[1:4, 2:5] = True
+    mask, again = Mask.from_array(array), Mask.from_array(array)
+    drawn = mask.raster((5, 6))
+    drawn[:] = False
+    assert np.array_equal(again.raster((5, 6)), array)
+    assert mask.bounds_xyxy() == again.bounds_xyxy() == (2.0, 1.0, 5.0, 4.0)

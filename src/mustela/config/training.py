@@ -95,6 +95,13 @@ class TrainingArguments(transformers.TrainingArguments):
             "help": "Muon for matrices and kernels, AdamW for the rest; helps models trained from nothing"
         },
     )
+    use_liger_kernel: bool | None = field(  # type: ignore[assignment]
+        default=None,
+        metadata={
+            "help": "Liger's kernels in the language model; unset: where installed, on a CUDA GPU, without "
+            "torch_compile"
+        },
+    )
     max_nonfinite_losses: int = field(
         default=0,
         metadata={

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import lt
 from typing import TYPE_CHECKING
 
 from mustela.constants import IGNORE_INDEX
@@ -60,6 +61,7 @@ class PromptEncoder:
     def __init__(self, tokenizer: PreTrainedTokenizerFast, *, image_token: str, region_token: str) -> None:
         self._tokenizer = tokenizer
         self._controls = ControlTokens(tokenizer, always=(image_token, region_token))
+        self._is_plain = _is_plain(tokenizer)
         self._name = tokenizer.name_or_path or type(tokenizer).__name__
         self._slot_texts = {Slot.IMAGE: image_token, Slot.REGION: region_token}
         self._slot_ids = {
@@ -107,17 +109,7 @@ class PromptEncoder:
         )
 
     def _tokenize(self, prompt: Prompt, given: Sequence[int]) -> tuple[list[int], list[Span]]:
-        encoding = self._tokenizer(
-            prompt.text,
-            add_special_tokens=False,
-            return_offsets_mapping=True,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            split_special_tokens=False,
-            verbose=False,
-        )
-        ids: list[int] = list(encoding["input_ids"])
-        offsets: list[Span] = list(encoding["offset_mapping"])
+        ids, offsets = self._read(prompt.text)
         cuts = _crossed(prompt, offsets)
         if cuts or self._controls.any_misread(prompt.text, ids, offsets, prompt.literals):
             ids, offsets = self._controls.encode_apart(prompt.text, literals=prompt.literals, cuts=cuts)
@@ -127,6 +119,24 @@ class PromptEncoder:
             ids = [*beginning, *ids]
             offsets = [*[(0, 0)] * len(beginning), *offsets]
         return ids, offsets
+
+    def _read(self, text: str) -> tuple[list[int], list[Span]]:
+        """Return what the tokenizer makes of a text, without what its wrapper does around that."""
+        backend = self._tokenizer.backend_tokenizer
+        plain = backend.truncation is None and backend.padding is None and not backend.encode_special_tokens
+        if plain and self._is_plain:
+            made = backend.encode(text, add_special_tokens=False)
+            return made.ids, made.offsets
+        encoding = self._tokenizer(
+            text,
+            add_special_tokens=False,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            split_special_tokens=False,
+            verbose=False,
+        )
+        return list(encoding["input_ids"]), list(encoding["offset_mapping"])
 
     def _slot_positions(
         self, prompt: Prompt, ids: Sequence[int], offsets: Sequence[Span]
@@ -169,6 +179,18 @@ def _encoder(
     return PromptEncoder(tokenizer, image_token=image_token, region_token=region_token)
 
 
+def _is_plain(tokenizer: PreTrainedTokenizerFast) -> bool:
+    """Say whether a tokenizer's class leaves reading to the library of tokenizers."""
+    from transformers import PreTrainedTokenizerFast
+
+    kind, plain = type(tokenizer), PreTrainedTokenizerFast
+    return (
+        isinstance(tokenizer, plain)
+        and kind.__call__ is plain.__call__
+        and kind._encode_plus is plain._encode_plus
+    )
+
+
 def _crossed(prompt: Prompt, offsets: Sequence[Span]) -> list[int]:
     """Return the borders of answers that lie inside a token.
 
@@ -201,8 +223,9 @@ def _starts(offsets: Sequence[Span]) -> list[int]:
     Post-processors that trim blanks leave a token of blanks alone with an empty span *behind* them; it starts
     where the token before it ends.
     """
-    if all(start < end for start, end in offsets):
-        return [start for start, _ in offsets]
+    begins, ends = zip(*offsets, strict=True) if offsets else ((), ())
+    if all(map(lt, begins, ends)):
+        return list(begins)
     starts: list[int] = []
     previous = 0
     for start, end in offsets:

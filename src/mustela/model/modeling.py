@@ -152,6 +152,21 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """Set the base's language-model head."""
         self.base.set_output_embeddings(value)
 
+    def enable_input_require_grads(self) -> None:
+        """Let embeddings ask for gradients, as some checkpointing needs, but for those of frozen encoders.
+
+        A frozen encoder would otherwise be computed again and passed through backwards for nobody.
+        """
+        # Asked for twice, it would lose the hooks of the first time.
+        self.disable_input_require_grads()
+        super().enable_input_require_grads()
+        learning = {part_of(name) for name, each in self.named_parameters() if each.requires_grad}
+        for name, module in self.named_modules():
+            part = part_of(f"{name}.")
+            if part in ("vision_tower", "region_tower") and part not in learning:
+                for handle in self._require_grads_hooks:
+                    module._forward_hooks.pop(handle.id, None)
+
     @property
     def image_inputs(self) -> tuple[str, ...]:
         """Names of the image tensors that `encode_images` takes; a batch may lack some."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -97,6 +98,7 @@ def read_rle(rle: Mapping[str, object]) -> tuple[tuple[int, int], bytes]:
     return size_hw, packed
 
 
+@lru_cache(maxsize=256)
 def _parse(counts: bytes) -> npt.NDArray[np.int64]:
     """Return the plain counts of compressed ones; a `RegionError` if they are malformed.
 
@@ -117,6 +119,8 @@ def _parse(counts: bytes) -> npt.NDArray[np.int64]:
     numbers = np.where(negative, numbers - (np.int64(1) << (5 * lengths)), numbers)
     numbers[1::2] = np.cumsum(numbers[1::2])
     numbers[2::2] = np.cumsum(numbers[2::2])
+    # Kept, as a mask is checked, bounded and drawn one after the other.
+    numbers.setflags(write=False)
     return numbers
 
 

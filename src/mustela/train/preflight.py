@@ -169,6 +169,8 @@ def check_training(training: TrainingArguments, *, data: DataArguments) -> None:
             "max_nonfinite_losses: deepspeed has changed the weights when a loss is looked at. Leave one of "
             "them out; without it the first such loss stops the run."
         )
+    if training.use_liger_kernel:
+        require("liger_kernel", extra="liger")
     for service in training.report_to or ():
         if service in _EXTRAS:
             require(service, extra=_EXTRAS[service])

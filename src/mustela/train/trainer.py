@@ -27,6 +27,7 @@ from mustela.train.checkpointing import CheckpointingTrainer
 from mustela.train.finite import LossGuard
 from mustela.train.freezing import keep_new_rows
 from mustela.train.groups import parameter_groups
+from mustela.train.kernels import use_liger_kernels, wants_liger
 from mustela.train.muon import MuonAdamW, hidden_matrices
 from mustela.train.setup import TrainerSetup
 from mustela.train.stopping import StopRequest, WorkerStart
@@ -46,6 +47,10 @@ class MustelaTrainer(CheckpointingTrainer):
             del model.config.use_cache
         else:
             model.config.use_cache = use_cache
+        if wants_liger(self.args):
+            use_liger_kernels(model, self.args.liger_kernel_config)
+        # The base class would look for kernels of the whole model, and have their head instead of ours.
+        self.args.use_liger_kernel = False
         if self.args.torch_compile:
             # In place, so that names of weights stay; lengths differ from batch to batch.
             model.base.model.language_model.compile(
