@@ -13,13 +13,14 @@ from playwright.sync_api import sync_playwright
 
 
 def main(address: str, out: str) -> None:
-    """Ask about everything in the second example, then draw a box and begin to ask about it."""
+    """Ask for the circle in the second example, then draw a box and begin to ask about it."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1240, "height": 720}, color_scheme="light")
         page.goto(address)
         page.locator(".example").nth(1).click()
         page.wait_for_selector("#canvas:not([hidden])")
+        page.fill("#question", "Where is the green circle?")
         page.press("#question", "Enter")
         page.wait_for_selector(".said.done", timeout=60_000)
         page.fill("#question", "What is ")
