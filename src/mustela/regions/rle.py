@@ -98,7 +98,7 @@ def read_rle(rle: Mapping[str, object]) -> tuple[tuple[int, int], bytes]:
     return size_hw, packed
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _parse(counts: bytes) -> npt.NDArray[np.int64]:
     """Return the plain counts of compressed ones; a `RegionError` if they are malformed.
 
