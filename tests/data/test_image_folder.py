@@ -78,7 +78,7 @@ def test_the_wrong_case_is_named_with_the_full_path(folder: Path) -> None:
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     found = ImageFolder(tmp_path / "nowhere").look("1.jpg")
     assert isinstance(found, ImageFault)
-    assert "image_folder" in found.remedy
+    assert "Check the image folder" in found.remedy
 
 
 def test_broken_files_are_found_by_decoding(folder: Path) -> None:
