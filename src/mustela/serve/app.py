@@ -26,6 +26,12 @@ __all__ = ["make_app"]
 
 CHAT = "/v1/chat/completions"
 _STATUSES = (400, 401, 404, 408, 413, 415, 421, 429, 500, 503, 504)
+# A server-sent event of a streamed answer.
+_EVENT = {
+    "type": "object",
+    "properties": {"data": {"type": "string", "description": "A chunk of the answer as JSON, or [DONE]."}},
+    "required": ["data"],
+}
 
 
 def make_app(service: Service, *, keys: Sequence[str] = (), hosts: Sequence[str] | None = None) -> Guard:
@@ -105,7 +111,7 @@ def _describe(app: FastAPI) -> dict[str, Any]:
                         "description": "The answers.",
                         "content": {
                             **_json_of("Completion"),
-                            "text/event-stream": {"schema": {"type": "string"}},
+                            "text/event-stream": {"schema": _EVENT},
                         },
                     },
                     **{
