@@ -57,12 +57,8 @@ class Muon(torch.optim.Optimizer):
         super().__init__(groups, {})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+    def step(self) -> None:  # type: ignore[override]
         """Update the parameters by their gradients."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
         for group in self.param_groups:
             alike: dict[torch.Size, list[tuple[nn.Parameter, Tensor]]] = defaultdict(list)
             for parameter in group["params"]:
@@ -75,7 +71,6 @@ class Muon(torch.optim.Optimizer):
                 for (parameter, _), update in zip(members, updates, strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])
                     parameter.add_(update.reshape(parameter.shape), alpha=-rate)
-        return loss
 
     def _direction(self, parameter: nn.Parameter, gradient: Tensor) -> Tensor:
         """Update a parameter's momentum; return where it points, as a matrix."""

@@ -87,17 +87,8 @@ def train_stage(
         How often a sample was replaced by the next, by reason.
     """
     model, processor = built
-    data = run.data.arguments
-    style = data.coordinates or processor.settings.coordinates
-    processor.settings = replace(processor.settings, coordinates=style, no_coor=run.data.options.no_coor)
-    resizer = run.data.arguments.image_resize
-    if resizer is not None:
-        if processor.settings.image_aspect_ratio is None:
-            raise ConfigError(
-                f"image_resize is {resizer}, but this model's own image processor resizes; leave it out."
-            )
-        processor.settings = replace(processor.settings, image_resize=resizer)
-    stage = run.stage
+    data, stage = run.data.arguments, run.stage
+    _set_up_processor(processor, run.data)
     training = dataclasses.replace(stage.training, output_dir=str(run.path), report_to=[])
     first_values = run.path / FIRST_VALUES
     learning = set_up_learning(model, processor, stage, first_values=first_values)
@@ -166,6 +157,20 @@ def train_stage(
         for _, path in checkpoints(run.path):
             shutil.rmtree(path, ignore_errors=True)
     return samples.skipped
+
+
+def _set_up_processor(processor: MustelaProcessor, data: StageData) -> None:
+    """Let the processor, which is saved with the model, show regions and pictures as the stage does."""
+    settings, resizer = processor.settings, data.arguments.image_resize
+    style = data.arguments.coordinates or settings.coordinates
+    settings = replace(settings, coordinates=style, no_coor=data.options.no_coor)
+    if resizer is not None:
+        if settings.image_aspect_ratio is None:
+            raise ConfigError(
+                f"image_resize is {resizer}, but this model's own image processor resizes; leave it out."
+            )
+        settings = replace(settings, image_resize=resizer)
+    processor.settings = settings
 
 
 def set_up_learning(
