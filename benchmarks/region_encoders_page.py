@@ -21,8 +21,9 @@ def page(results: Results, settings: Mapping[str, Any], *, command: str, plot_fi
     cells = f", then {settings['cell_steps']} steps on blood cells" if settings["cells"] else ""
     limit = f" At most {settings['questions']} questions of each data set." if settings["questions"] else ""
     about = (
-        f"The preset `shapes-tiny` from nothing, {settings['max_steps']} steps on shapes"
-        f" ({settings['pictures']:,} pictures){cells}; {settings['seeds']} seeds of all that is drawn."
+        "The packaged model `shapes-base` with a region encoder of random numbers in place of its own,"
+        f" tuned for {settings['max_steps']} steps of 8 pictures with all questions about a region of"
+        f" {settings['pictures']:,} pictures of shapes{cells}; {settings['seeds']} seeds of what is drawn."
         f" {settings['points']} points a region, of which `geo` keeps {settings['sub_points']}. Every variant"
         " has the same questions, order and settings. Measured is the share of held-out questions about one"
         f" region whose answer is right to the letter.{limit} A question is *free-form* if its region is a"

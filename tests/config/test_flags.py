@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from mustela.config import resolve
 from mustela.config.training import StageArguments, all_fields, build_arguments
@@ -180,6 +181,32 @@ def test_settings_that_do_not_go_together_are_user_errors():
 
 def test_bf16_works_on_the_cpu():
     assert arguments("--output_dir DIR --bf16 True").training.bf16 is True
+
+
+@pytest.mark.parametrize(
+    ("instructions", "chosen"),
+    [
+        ({"avx2": True, "avx512_bf16": False}, False),
+        ({"avx512_bf16": True}, True),
+        ({"amx_bf16": True}, True),
+        ({"neon": True, "bf16": True}, True),
+        ({"neon": True, "bf16": False}, False),
+    ],
+)
+def test_bf16_auto_is_on_where_the_processor_computes_in_it(monkeypatch, instructions, chosen):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    assert arguments("--output_dir DIR --bf16 auto --use_cpu").training.bf16 is chosen
+
+
+def test_bf16_where_nothing_computes_in_it_is_obeyed_with_a_warning(monkeypatch, caplog):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    assert arguments("--output_dir DIR --bf16 --use_cpu").training.bf16 is True
+    assert "--bf16 auto" in caplog.text
+
+
+def test_a_switch_that_takes_words_says_so():
+    with pytest.raises(ConfigError, match=r"bf16: 'maybe' does not fit. Give one of: auto, true, false\."):
+        arguments("--output_dir DIR --bf16=maybe")
 
 
 def test_importing_the_package_does_not_import_torch():

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from mustela.train.muon import Muon, MuonAdamW, hidden_matrices
+from mustela.train.muon import Muon, MuonAdamW, _step_by_step, hidden_matrices, orthogonalised
 
 
 def _model(*, tied: bool) -> LlamaForCausalLM:
@@ -108,9 +108,21 @@ def test_steps_are_those_of_torch() -> None:
             right.grad = left.grad.clone()
         for optimizer in optimizers:
             optimizer.step()
-    # The iteration is in bfloat16, where the order of additions is seen.
+    # torch iterates in bfloat16.
     for left, right in zip(ours, theirs, strict=True):
         torch.testing.assert_close(left, right, rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("shape", [(6, 40), (40, 6), (16, 16)])
+def test_iterating_on_squares_is_iterating(shape: tuple[int, int]) -> None:
+    matrices = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
+    wide = matrices.double() if shape[0] <= shape[1] else matrices.double().mT
+    expected = _step_by_step(wide / wide.norm(dim=(1, 2), keepdim=True))
+    found = orthogonalised(matrices)
+    assert found.dtype == torch.float32
+    assert torch.allclose(found.double() if shape[0] <= shape[1] else found.double().mT, expected, atol=1e-4)
+    # The quintic is steep at zero and doesn't settle at 1: all large singular values end near it.
+    assert 0.6 < torch.linalg.svdvals(found).median() < 1.3
 
 
 def test_a_kernel_is_a_matrix_with_a_row_for_each_output_channel() -> None:

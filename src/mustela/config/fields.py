@@ -30,8 +30,15 @@ class Field:
 
     @property
     def is_bool(self) -> bool:
-        """True for a switch that may stand bare on the command line."""
-        return self.types == (bool,)
+        """True for a switch that may stand bare on the command line, beside words such as `auto`."""
+        return bool in self.types and all(kind is bool or get_origin(kind) is Literal for kind in self.types)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words that the setting may hold."""
+        return tuple(
+            str(word) for kind in self.types if get_origin(kind) is Literal for word in get_args(kind)
+        )
 
     @property
     def is_list(self) -> bool:
@@ -184,9 +191,7 @@ def _expressible(kind: Any) -> bool:
 
 
 def _wanted(field: Field) -> str:
-    choices = [
-        str(choice) for kind in field.types if get_origin(kind) is Literal for choice in get_args(kind)
-    ]
+    choices = [*field.words, *(("true", "false") if field.is_bool and field.words else ())]
     choices += [
         member.value
         for kind in field.types

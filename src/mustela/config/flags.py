@@ -74,7 +74,7 @@ def _take(name: str, following: list[str], field: Field | None) -> list[str]:
     """Choose how many of the words behind a flag are its values."""
     if field is None or name in RENAMED or field.is_list:
         return following
-    if field.is_bool and following and following[0].lower() not in _BOOLEAN_WORDS:
+    if field.is_bool and following and following[0].lower() not in (*_BOOLEAN_WORDS, *field.words):
         return []
     return following[:1]
 

@@ -24,10 +24,14 @@ class TrainingArguments(transformers.TrainingArguments):
     """How to train; the first block has Ferret's names and defaults.
 
     What the machine cannot do is left out with a warning: `tf32` without such a GPU, `fsdp` and `deepspeed`
-    in one process. `bf16` works on the CPU.
+    in one process. `bf16` works on any CPU, but is slow on one without instructions for it.
     """
 
     cache_dir: str | None = field(default=None, metadata={"help": "folder for models fetched from the Hub"})
+    bf16: bool | Literal["auto"] = field(  # type: ignore[assignment]
+        default=False,
+        metadata={"help": "compute in bfloat16; auto: where the GPU or the CPU has instructions for it"},
+    )
     optim: str = field(default="adamw_torch", metadata={"help": "optimizer"})
     remove_unused_columns: bool = field(
         default=False, metadata={"help": "keep False: batches hold regions, which no column check knows"}
@@ -128,6 +132,10 @@ class TrainingArguments(transformers.TrainingArguments):
         if self.tf32 and not is_torch_tf32_available():
             _warn("--tf32 needs an NVIDIA GPU of the Ampere generation or later: left out here.")
             self.tf32 = None
+        if self.bf16 == "auto":
+            self.bf16 = has_bf16(cpu=self.use_cpu)
+        elif self.bf16 and not has_bf16(cpu=self.use_cpu):
+            _warn("--bf16 is slow here: nothing computes in bfloat16. `--bf16 auto` leaves it out then.")
         if (self.bf16 or self.bf16_full_eval) and not self.use_cpu and not is_torch_bf16_gpu_available():
             self.use_cpu = not _has_accelerator()
         if self.label_names is None:
@@ -155,6 +163,20 @@ class TrainingArguments(transformers.TrainingArguments):
     def shares_out(self) -> bool:
         """True where FSDP shares the model out, by our own setting or that of `accelerate launch`."""
         return bool(self.fsdp) or os.environ.get("ACCELERATE_USE_FSDP") == "true"
+
+
+def has_bf16(*, cpu: bool = False) -> bool:
+    """Say whether the GPU, or the CPU where there is none or it is asked for, has instructions for bfloat16.
+
+    Elsewhere arithmetic in bfloat16 works, but takes many times as long as in float32.
+    """
+    import torch
+
+    if not cpu and _has_accelerator():
+        return bool(is_torch_bf16_gpu_available())
+    # Names of instruction sets on x86 and ARM; torch has no public call for all of them.
+    found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def _warn(message: str) -> None:

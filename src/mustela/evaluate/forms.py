@@ -7,6 +7,7 @@ from typing import Final, Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
+from mustela.data.shapes.patch import Patch
 from mustela.data.shapes.strokes import draw_stroke, inner_pixel
 from mustela.errors import RegionError
 from mustela.regions import Box, Mask, Point, Region, Scribble
@@ -39,10 +40,10 @@ def region_of(
     if not mask_hw.any():
         raise RegionError("an object without pixels can't be pointed at.")
     if form == "point":
-        x, y = inner_pixel(mask_hw, rng)
+        x, y = inner_pixel(Patch(mask_hw), rng)
         return Point(x + 0.5, y + 0.5)
     if form == "scribble":
-        stroke = draw_stroke(mask_hw, rng, turns=_TURNS)
+        stroke = draw_stroke(Patch(mask_hw), rng, turns=_TURNS)
         return Scribble(tuple((float(x), float(y)) for x, y in stroke))
     mask = Mask.from_array(mask_hw)
     return mask if form == "mask" else Box(*(box_xyxy or mask.bounds_xyxy()))

@@ -30,16 +30,40 @@ def hidden_matrices(model: nn.Module) -> set[int]:
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:
-    """Bring all singular values of matrices near to 1, in bfloat16: `(N, R, C)`, in one go for all N."""
-    first, third, fifth = _QUINTIC
+    """Bring all singular values of matrices near to 1: `(N, R, C)`, in one go for all N.
+
+    In bfloat16 on a GPU, in float32 on a CPU, few of which have instructions for bfloat16.
+    """
     rows, columns = matrices.shape[1:]
-    x = matrices.bfloat16()
+    x = matrices.float() if matrices.device.type == "cpu" else matrices.bfloat16()
     x = x.mT if rows > columns else x
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    x = _by_squares(x) if matrices.device.type == "cpu" else _step_by_step(x)
+    return x.mT if rows > columns else x
+
+
+def _step_by_step(x: Tensor) -> Tensor:
+    first, third, fifth = _QUINTIC
     for _ in range(_ITERATIONS):
         square = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=third, alpha=fifth), x, beta=first)
-    return x.mT if rows > columns else x
+    return x
+
+
+def _by_squares(x: Tensor) -> Tensor:
+    """Iterate on the squares `x @ x.mT`, which take a fraction of the time where rows are long.
+
+    Each step multiplies x by a polynomial of its square, and all of these commute. Needs float32.
+    """
+    first, third, fifth = _QUINTIC
+    square = x @ x.mT
+    product = torch.eye(square.shape[1], device=x.device)
+    for _ in range(_ITERATIONS):
+        factor = torch.baddbmm(square, square, square, beta=third, alpha=fifth)
+        factor.diagonal(dim1=1, dim2=2).add_(first)
+        product = factor @ product
+        square = factor @ square @ factor
+    return product @ x
 
 
 class Muon(torch.optim.Optimizer):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from mustela.data.shapes.contours import trace_outline
+from mustela.data.shapes.patch import Patch
 from mustela.data.shapes.strokes import connected_part, draw_stroke, inner_pixel, span_stroke
 from mustela.regions import Polygon
 
@@ -24,15 +25,21 @@ def test_the_exact_outline_of_a_mask_fills_the_mask(mask: np.ndarray) -> None:
     assert np.array_equal(polygon.raster((width, height)), mask)
 
 
-@given(masks, st.integers(0, 5))
-def test_inner_pixels_are_in_the_mask(mask: np.ndarray, depth: int) -> None:
-    x, y = inner_pixel(mask, np.random.default_rng(0), depth=depth)
+@given(masks)
+def test_inner_pixels_are_in_the_mask(mask: np.ndarray) -> None:
+    x, y = inner_pixel(Patch(mask), np.random.default_rng(0))
     assert mask[y, x]
+
+
+def test_the_middle_of_a_thick_patch_is_four_pixels_inside_and_of_a_thin_one_what_is_left() -> None:
+    assert Patch(np.ones((11, 9), dtype=np.bool_)).middle.tolist() == [[4, 4], [4, 5], [4, 6]]
+    assert Patch(np.ones((3, 3), dtype=np.bool_)).middle.tolist() == [[1, 1]]
+    assert Patch(np.ones((2, 1), dtype=np.bool_)).middle.tolist() == [[0, 0], [0, 1]]
 
 
 @given(masks, st.integers(0, 3))
 def test_strokes_turn_on_the_mask(mask: np.ndarray, seed: int) -> None:
-    stroke = draw_stroke(mask, np.random.default_rng(seed), turns=3)
+    stroke = draw_stroke(Patch(mask), np.random.default_rng(seed), turns=3)
     assert len(stroke) >= 2
     assert all(mask[int(y), int(x)] for x, y in stroke)
 

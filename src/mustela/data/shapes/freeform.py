@@ -17,15 +17,16 @@ from mustela.data.shapes.marks import (
     Mark,
     MarkKind,
     box_iou,
-    encode_mask,
     polygon_region,
     scribble_region,
 )
 from mustela.data.shapes.outlines import FloatArray
+from mustela.data.shapes.patch import BoolArray, Patch
 from mustela.data.shapes.questions import ask_name
-from mustela.data.shapes.scene import BoolArray, Scene, Thing, tight_box
+from mustela.data.shapes.scene import Scene, Thing, tight_box
 from mustela.data.shapes.strokes import connected_part, inner_pixel, span_stroke
 from mustela.data.shapes.world import World
+from mustela.regions import Mask
 
 SAME_BOX_IOU = 0.7
 """Least overlap of the two boxes of a pair of regions (points: see NEAR_PIXELS)."""
@@ -70,15 +71,13 @@ def _matching_regions(
         if min(int(part.sum()) for part in parts) < _MIN_PIXELS:
             continue
         if kind == "point":
-            near = [inner_pixel(part, rng) for part in parts]
+            near = [inner_pixel(Patch(part), rng) for part in parts]
             if np.hypot(near[0][0] - near[1][0], near[0][1] - near[1][1]) <= NEAR_PIXELS:
                 return [{"type": "point", "xy": [left + x + 0.5, top + y + 0.5]} for x, y in near]
         elif box_iou(tight_box(parts[0]), tight_box(parts[1])) < SAME_BOX_IOU:
             continue
         elif kind == "mask":
-            return [
-                {"type": "mask", **encode_mask(_on_picture(part, couple[0], (left, top)))} for part in parts
-            ]
+            return [{"type": "mask", **_on_picture(part, couple[0], (left, top)).to_rle()} for part in parts]
         elif kind == "polygon":
             return [polygon_region(trace_outline(part, stride=2), corner_xy=(left, top)) for part in parts]
         else:
@@ -117,11 +116,11 @@ def _matching_strokes(parts: list[BoolArray], rng: np.random.Generator) -> list[
     return strokes if box_iou(boxes[0], boxes[1]) >= SAME_BOX_IOU else None
 
 
-def _on_picture(part: BoolArray, thing: Thing, corner_xy: tuple[int, int]) -> BoolArray:
+def _on_picture(part: BoolArray, thing: Thing, corner_xy: tuple[int, int]) -> Mask:
     left, top = corner_xy
     full = np.zeros_like(thing.mask)
     full[top : top + part.shape[0], left : left + part.shape[1]] = part
-    return full
+    return Mask.from_array(full)
 
 
 def _union(first: tuple[int, int, int, int], second: tuple[int, int, int, int]) -> tuple[int, int, int, int]:

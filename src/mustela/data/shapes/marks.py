@@ -9,10 +9,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from mustela.data.shapes.contours import trace_outline
-from mustela.data.shapes.scene import BoolArray, Scene, Thing, tight_box
+from mustela.data.shapes.patch import Patch
+from mustela.data.shapes.scene import Scene, Thing
 from mustela.data.shapes.strokes import draw_stroke, inner_pixel
-from mustela.regions import Mask
 
 MarkKind = Literal["box", "point", "scribble", "polygon", "mask"]
 MARK_KINDS: tuple[MarkKind, ...] = ("box", "point", "scribble", "polygon", "mask")
@@ -51,27 +50,10 @@ def mark_thing(
     chosen = kind or MARK_KINDS[int(rng.choice(len(MARK_KINDS), p=_MARK_ODDS))]
     if chosen == "box" and not with_mask and _has_rival(scene, thing):
         chosen = FREE_FORM_KINDS[int(rng.integers(len(FREE_FORM_KINDS)))]
-    region = mark_pixels(thing.mask, chosen, rng)
+    region = _region(thing, chosen, rng)
     if with_mask and chosen in ("box", "point"):
-        region["mask"] = encode_mask(thing.mask)
+        region["mask"] = thing.rle
     return Mark(thing, region)
-
-
-def mark_pixels(pixels: BoolArray, kind: MarkKind, rng: np.random.Generator) -> dict[str, Any]:
-    """Region JSON that marks the pixels of a mask (H, W), or a part of them."""
-    left, top, right, bottom = tight_box(pixels)
-    if kind == "box":
-        return {"type": "box", "xyxy": [left, top, right, bottom]}
-    if kind == "mask":
-        return {"type": "mask", **encode_mask(pixels)}
-    patch = pixels[top:bottom, left:right]
-    if kind == "point":
-        x, y = inner_pixel(patch, rng)
-        return {"type": "point", "xy": [left + x + 0.5, top + y + 0.5]}
-    if kind == "scribble":
-        return scribble_region(draw_stroke(patch, rng, turns=3) + np.array([left, top]), rng)
-    rings = [_lasso(patch, rng)] if rng.random() < 0.5 else trace_outline(patch)
-    return polygon_region(rings, corner_xy=(left, top))
 
 
 def scribble_region(points: npt.NDArray[np.float64], rng: np.random.Generator) -> dict[str, Any]:
@@ -108,14 +90,26 @@ def _has_rival(scene: Scene, thing: Thing) -> bool:
     )
 
 
-def encode_mask(mask: BoolArray) -> dict[str, Any]:
-    """COCO's compressed RLE of a mask (H, W), with the counts as text."""
-    return Mask.from_array(mask).to_rle()
+def _region(thing: Thing, kind: MarkKind, rng: np.random.Generator) -> dict[str, Any]:
+    """Region JSON that marks the visible pixels of an object, or a part of them."""
+    left, top, right, bottom = thing.box
+    if kind == "box":
+        return {"type": "box", "xyxy": [left, top, right, bottom]}
+    if kind == "mask":
+        return {"type": "mask", **thing.rle}
+    if kind == "point":
+        x, y = inner_pixel(thing.patch, rng)
+        return {"type": "point", "xy": [left + x + 0.5, top + y + 0.5]}
+    if kind == "scribble":
+        return scribble_region(draw_stroke(thing.patch, rng, turns=3) + np.array([left, top]), rng)
+    rings = [_lasso(thing.patch, rng)] if rng.random() < 0.5 else thing.patch.outline
+    return polygon_region(rings, corner_xy=(left, top))
 
 
-def _lasso(pixels: BoolArray, rng: np.random.Generator) -> list[list[float]]:
-    """A closed outline round a random inner point that goes out up to the pixels' edge in every direction."""
-    x, y = inner_pixel(pixels, rng)
+def _lasso(patch: Patch, rng: np.random.Generator) -> list[list[float]]:
+    """A closed outline round a random inner point that goes out up to the patch's edge in every direction."""
+    x, y = inner_pixel(patch, rng)
+    pixels = patch.mask
     height, width = pixels.shape
     count = int(rng.integers(10, 17))
     turns = (np.arange(count) + rng.uniform(-0.3, 0.3, count)) * 2.0 * np.pi / count

@@ -190,9 +190,10 @@ def _absent(
     said = [words for done in earlier for words in done.descriptions]
     alike = [Description(shape.name, name.colour) for shape in world.shapes]
     alike += [Description(name.shape, colour.name) for colour in world.colours]
-    anything = [Description(shape.name, colour.name) for shape in world.shapes for colour in world.colours]
     seen = [Description(a.shape.name, b.colour.name) for a in scene.things for b in scene.things]
     mixed = [words for words in alike if words in seen]
+    # Seldom reached, so it isn't made before.
+    anything = (Description(shape.name, colour.name) for shape in world.shapes for colour in world.colours)
     pools = [mixed, alike, anything] if rng.random() < 0.5 else [alike, anything]
     for pool in pools:
         free = [

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from mustela.data.shapes.outlines import FloatArray
 from mustela.data.shapes.paint import blend, paint_background, shape_alpha
+from mustela.data.shapes.patch import BoolArray, Patch
 from mustela.data.shapes.world import Colour, Rgb, Shape, World
-
-BoolArray = npt.NDArray[np.bool_]
+from mustela.regions import Mask
 
 MIN_VISIBLE_SHARE = 0.56
 MIN_VISIBLE_SIDE = 10
@@ -35,10 +35,21 @@ class Thing:
         """Colour and shape, as in "red star"."""
         return f"{self.colour.name} {self.shape.name}"
 
-    @property
+    @cached_property
     def area(self) -> int:
         """Number of visible pixels."""
         return int(self.mask.sum())
+
+    @cached_property
+    def patch(self) -> Patch:
+        """The mask within the box."""
+        left, top, right, bottom = self.box
+        return Patch(self.mask[top:bottom, left:right])
+
+    @cached_property
+    def rle(self) -> dict[str, object]:
+        """COCO's compressed RLE of the mask, with the counts as text."""
+        return Mask.from_array(self.mask).to_rle()
 
     @property
     def centre(self) -> tuple[float, float]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mustela.data.shapes.outlines import FloatArray
-from mustela.data.shapes.scene import BoolArray
+from mustela.data.shapes.patch import BoolArray, Patch
 
 _PROPOSALS = 12
 _STEPS = 24
@@ -16,33 +16,15 @@ _STRIDE = 2
 _PATH_STRIDE = 3
 
 
-def shrink(mask: BoolArray) -> BoolArray:
-    """The pixels of a mask (H, W) whose four neighbours are in the mask as well."""
-    padded = np.pad(mask, 1)
-    inner: BoolArray = mask & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return inner
+def inner_pixel(patch: Patch, rng: np.random.Generator) -> tuple[int, int]:
+    """A random pixel (x, y) of the middle of a patch."""
+    x, y = patch.middle[int(rng.integers(len(patch.middle)))]
+    return int(x), int(y)
 
 
-def inner_pixel(mask: BoolArray, rng: np.random.Generator, *, depth: int = 4) -> tuple[int, int]:
-    """A random pixel (x, y) of a mask, up to `depth` pixels inside its edge where it is thick enough."""
-    inner = mask
-    for _ in range(depth):
-        shrunk = shrink(inner)
-        if not shrunk.any():
-            break
-        inner = shrunk
-    rows, columns = np.nonzero(inner)
-    chosen = int(rng.integers(len(rows)))
-    return int(columns[chosen]), int(rows[chosen])
-
-
-def draw_stroke(mask: BoolArray, rng: np.random.Generator, *, turns: int) -> FloatArray:
-    """A stroke that stays on the mask: (N, 2) pixel centres (x, y), N from 2 to `turns` + 1."""
-    inner = shrink(mask)
-    if not inner.any():
-        inner = mask
-    rows, columns = np.nonzero(inner)
-    places = np.stack([columns, rows], axis=1) + 0.5
+def draw_stroke(patch: Patch, rng: np.random.Generator, *, turns: int) -> FloatArray:
+    """A stroke that stays on a patch: (N, 2) pixel centres (x, y), N from 2 to `turns` + 1."""
+    inner, places = patch.inner, patch.inner_centres
     stroke = [places[int(rng.integers(len(places)))]]
     ways = np.linspace(0.0, 1.0, _STEPS)[None, :, None]
     for _ in range(turns):
@@ -101,21 +83,24 @@ def _flood(
     mask: BoolArray, start: tuple[int, int], *, until: tuple[int, int] | None = None
 ) -> npt.NDArray[np.int16]:
     """Steps from `start` to every pixel of its connected part, -1 elsewhere; stops early at `until`."""
-    steps = np.full(mask.shape, -1, dtype=np.int16)
-    free = mask.copy()
-    front = np.zeros_like(mask)
-    front[start] = True
+    height, width = mask.shape
+    # A frame of pixels outside spares the tests at the borders; one column does for both sides.
+    across = width + 1
+    free = np.zeros((height + 2, across), dtype=np.bool_)
+    free[1:-1, :-1] = mask
+    left = free.tobytes()
+    steps = [-1] * len(left)
+    goal = None if until is None else (until[0] + 1) * across + until[1]
+    front = [(start[0] + 1) * across + start[1]]
+    steps[front[0]] = 0
     distance = 0
-    while front.any():
-        steps[front] = distance
-        if until is not None and front[until]:
-            break
-        free &= ~front
-        wider = np.zeros_like(mask)
-        wider[1:] = front[:-1]
-        wider[:-1] |= front[1:]
-        wider[:, 1:] |= front[:, :-1]
-        wider[:, :-1] |= front[:, 1:]
-        front = wider & free
+    while front and (goal is None or steps[goal] < 0):
         distance += 1
-    return steps
+        wider = []
+        for here in front:
+            for there in (here - across, here + across, here - 1, here + 1):
+                if left[there] and steps[there] < 0:
+                    steps[there] = distance
+                    wider.append(there)
+        front = wider
+    return np.array(steps, dtype=np.int16).reshape(free.shape)[1:-1, :-1]
