@@ -135,18 +135,19 @@ def ask(
     return {name: {"accuracy": statistics.mean(each), "questions": len(each)} for name, each in hits.items()}
 
 
-def write_rows(shapes: Path, path: Path) -> int:
-    """Write a file with a row for each picture, all questions about one region in it; return their number."""
+def write_rows(files: Sequence[Path], path: Path) -> int:
+    """Write a row for each picture, with all questions about one region of it; return their number."""
     rows: dict[str, Record] = {}
-    for name in ("refer", "freeform"):
-        for record in read_records(shapes / f"train_{name}.json"):
-            picture = record.images[0].path
-            before = rows.get(picture)
-            turns = record.turns
-            if before is not None:
-                first = replace(turns[0], text=turns[0].text.removeprefix("<image>\n"))
-                turns = (*before.turns, first, *turns[1:])
-            rows[picture] = replace(record, id=picture, turns=turns)
+    for record in (record for file in files for record in read_records(file)):
+        picture = record.images[0].path
+        for question, reply in zip(record.turns[::2], record.turns[1::2], strict=True):
+            if len(question.regions) != 1 or reply.regions:
+                continue
+            asked = replace(question, text=question.text.removeprefix("<image>\n"))
+            earlier = rows[picture].turns if picture in rows else ()
+            if not earlier:
+                asked = replace(asked, text=f"<image>\n{asked.text}")
+            rows[picture] = replace(record, id=picture, turns=(*earlier, asked, reply))
     return write_records(path, rows.values())
 
 
@@ -172,7 +173,7 @@ def train(words: Sequence[str], run: Path) -> None:
         sys.exit(f"{run}: the training failed.")
 
 
-def measure(variant: Variant, seed: int, rows: Path, arguments: argparse.Namespace) -> dict:
+def measure(variant: Variant, seed: int, arguments: argparse.Namespace) -> dict:
     """Train and ask one variant with one seed; return the scores of each data set by slice."""
     runs, shapes = Path(arguments.runs), Path(arguments.shapes)
     done = runs / f"{variant.slug}-{seed}.json"
@@ -186,7 +187,8 @@ def measure(variant: Variant, seed: int, rows: Path, arguments: argparse.Namespa
     if not start.is_dir():
         starting_point(variant, start)
     words = ["shapes-new", "--model_name_or_path", str(start), "--max_steps", str(arguments.max_steps)]
-    train([*words, "--data_path", str(rows), "--image_folder", str(shapes / "images"), *common], run)
+    words += ["--data_path", str(runs / "shapes.jsonl"), "--image_folder", str(shapes / "images")]
+    train([*words, *common], run)
     asked = {"coordinates": variant.coordinates, "limit": arguments.questions}
     files = [shapes / "val_freeform.json", shapes / "val.json"]
     scores = {"shapes": ask(run / "final", files, shapes / "images", **asked)}
@@ -194,7 +196,7 @@ def measure(variant: Variant, seed: int, rows: Path, arguments: argparse.Namespa
         cells = Path(arguments.cells)
         recipe = str(Path(__file__).parents[1] / "recipes" / "blood_cells.yaml")
         words = [recipe, "--model_name_or_path", str(run / "final"), "--max_steps", str(arguments.cell_steps)]
-        words += ["--data_path", str(cells / "train.json"), "--image_folder", str(cells / "images")]
+        words += ["--data_path", str(runs / "cells.jsonl"), "--image_folder", str(cells / "images")]
         train([*words, *common], after)
         scores["cells"] = ask(after / "final", [cells / "test.json"], cells / "images", **asked)
     for folder in (start, run, after):
@@ -258,12 +260,15 @@ def main() -> None:
         "sub_points": " and ".join(map(str, SUB_POINTS)),
     }
     keep_settings(Path(arguments.runs), same)
-    rows = Path(arguments.runs) / "rows.jsonl"
-    same["pictures"] = write_rows(Path(arguments.shapes), rows)
+    runs = Path(arguments.runs)
+    shapes = [Path(arguments.shapes) / f"train_{name}.json" for name in ("refer", "freeform")]
+    same["pictures"] = write_rows(shapes, runs / "shapes.jsonl")
+    if arguments.cells is not None:
+        write_rows([Path(arguments.cells) / "train.json"], runs / "cells.jsonl")
     results: dict[str, list[dict]] = defaultdict(list)
     for seed in range(arguments.seeds):
         for variant in chosen:
-            results[variant.name].append(measure(variant, seed, rows, arguments))
+            results[variant.name].append(measure(variant, seed, arguments))
     out = Path(arguments.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     settings = {**same, "seeds": arguments.seeds}

@@ -41,7 +41,7 @@ class Patch:
     @cached_property
     def inner_centres(self) -> npt.NDArray[np.float64]:
         """The centres (N, 2) of the `inner` pixels."""
-        centres: npt.NDArray[np.float64] = _pixels(self.inner) + 0.5
+        centres: npt.NDArray[np.float64] = _pixels(self.inner) + np.float64(0.5)
         return centres
 
     @cached_property
