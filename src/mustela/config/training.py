@@ -106,6 +106,13 @@ class TrainingArguments(transformers.TrainingArguments):
             "torch_compile"
         },
     )
+    max_minutes: float | None = field(
+        default=None,
+        metadata={
+            "help": "end after so many minutes, if max_steps or num_train_epochs don't come first; the "
+            "learning rate falls in time"
+        },
+    )
     max_nonfinite_losses: int = field(
         default=0,
         metadata={
@@ -132,12 +139,11 @@ class TrainingArguments(transformers.TrainingArguments):
         if self.tf32 and not is_torch_tf32_available():
             _warn("--tf32 needs an NVIDIA GPU of the Ampere generation or later: left out here.")
             self.tf32 = None
-        if self.bf16 == "auto":
-            self.bf16 = has_bf16(cpu=self.use_cpu)
-        elif self.bf16 and not has_bf16(cpu=self.use_cpu):
-            _warn("--bf16 is slow here: nothing computes in bfloat16. `--bf16 auto` leaves it out then.")
+        self._choose_bf16()
         if (self.bf16 or self.bf16_full_eval) and not self.use_cpu and not is_torch_bf16_gpu_available():
             self.use_cpu = not _has_accelerator()
+        if self.max_minutes is not None and not self.max_minutes > 0:
+            raise ConfigError(f"max_minutes is {self.max_minutes}: a training needs some time. Leave it out?")
         if self.label_names is None:
             # Left alone, Trainer takes every argument of the model with "label" in its name for a label.
             self.label_names = ["labels"]
@@ -158,6 +164,12 @@ class TrainingArguments(transformers.TrainingArguments):
         if self.deepspeed:
             # Models are built whole; the trainer sets it again.
             unset_hf_deepspeed_config()
+
+    def _choose_bf16(self) -> None:
+        if self.bf16 == "auto":
+            self.bf16 = has_bf16(cpu=self.use_cpu)
+        elif self.bf16 and not has_bf16(cpu=self.use_cpu):
+            _warn("--bf16 is slow here: nothing computes in bfloat16. `--bf16 auto` leaves it out then.")
 
     @property
     def shares_out(self) -> bool:

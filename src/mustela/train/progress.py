@@ -105,12 +105,9 @@ class ProgressBar(TrainerCallback):
         )
         if self.progress is not None and self.task is not None:
             self.progress.update(self.task, numbers=self.text)
-        elif (
-            time.monotonic() - self.last_line >= _SECONDS_BETWEEN_LINES
-            or state.global_step >= state.max_steps
-        ):
+        elif time.monotonic() - self.last_line >= _SECONDS_BETWEEN_LINES or control.should_training_stop:
             self.last_line = time.monotonic()
-            self._say(f"step {state.global_step}/{state.max_steps}  {self.text}  {self._left(state)}")
+            self._say(f"step {state.global_step}/{state.max_steps}  {self.text}  {self._left(args, state)}")
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Stop the bar."""
@@ -126,10 +123,13 @@ class ProgressBar(TrainerCallback):
         prefix = f"{self.stage}: " if self.stage else ""
         self.console.print(prefix + text, markup=False, highlight=False, soft_wrap=True)
 
-    def _left(self, state: Any) -> str:
+    def _left(self, args: Any, state: Any) -> str:
         done = state.global_step - self.first_step
         if done <= 0:
             return ""
-        seconds = (time.monotonic() - self.started) / done * (state.max_steps - state.global_step)
+        elapsed = time.monotonic() - self.started
+        seconds = elapsed / done * (state.max_steps - state.global_step)
+        if args.max_minutes is not None:
+            seconds = max(min(seconds, args.max_minutes * 60 - elapsed), 0)
         minutes, seconds = divmod(round(seconds), 60)
         return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d} left"

@@ -17,6 +17,7 @@ from accelerate import DistributedType, PartialState
 from accelerate.data_loader import DataLoaderAdapter
 from accelerate.utils import DynamoBackend
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Sampler
 from transformers.integrations.deepspeed import set_hf_deepspeed_config
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
@@ -31,6 +32,7 @@ from mustela.train.kernels import use_liger_kernels, wants_liger
 from mustela.train.muon import MuonAdamW, hidden_matrices
 from mustela.train.setup import TrainerSetup
 from mustela.train.stopping import StopRequest, WorkerStart
+from mustela.train.time_limit import TimeLimit
 
 
 class MustelaTrainer(CheckpointingTrainer):
@@ -70,6 +72,10 @@ class MustelaTrainer(CheckpointingTrainer):
         self._stop = StopRequest(agree=lambda number: self._of_all(number, "max"), tell=setup.tell)
         self.add_callback(self._guard)
         self.add_callback(self._stop)
+        self._limit: TimeLimit | None = None
+        if self.args.max_minutes is not None:
+            self._limit = TimeLimit(self.args.max_minutes, agree=lambda number: self._of_all(number, "max"))
+            self.add_callback(self._limit)
 
     def create_accelerator_and_postprocess(self) -> None:
         """Make the accelerator, which shards over processors as well, though it offers that for GPUs only."""
@@ -141,6 +147,16 @@ class MustelaTrainer(CheckpointingTrainer):
             else:
                 self.optimizer = optimizer_class(groups, **options)
         return self.optimizer
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> LRScheduler:
+        """Make the schedule of the learning rate, which follows the clock where there is a limit of time."""
+        is_new = self.lr_scheduler is None
+        scheduler = super().create_scheduler(num_training_steps, optimizer)
+        if is_new and self._limit is not None:
+            self._limit.hasten(scheduler, num_training_steps)
+        return scheduler
 
     def floating_point_ops(self, inputs: Any) -> int:
         """Return 0: the estimate walks over all parameters at every step and suits text-only models."""
