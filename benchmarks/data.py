@@ -185,9 +185,12 @@ def timed(function: Callable[[int], Any], count: int = TIMED) -> float:
     return count / (time.process_time() - began)
 
 
-def speeds(path: Path, work: Path) -> dict[str, dict[str, float]]:
+def speeds(work: Path) -> dict[str, dict[str, float]]:
     """Return records a second of one process, step by step, for mustela and for the reference."""
     torch.set_num_threads(1)
+    native = list(records(TIMED, masks=True))
+    path = work / "masks.json"
+    path.write_text(json.dumps(native), encoding="utf-8")
     files = open_data(path, work)
     source, folder, options = files.source, work / "images", RenderOptions()
     processor = make_processor()
@@ -199,7 +202,7 @@ def speeds(path: Path, work: Path) -> dict[str, dict[str, float]]:
     rendered = [
         render(record, options, sizes_wh=[SIZE_WH], rng=sample_rng(SEED, 0, 0)) for record in found[:BATCH]
     ]
-    reference = Reference(list(records(TIMED)), folder, processor, side=SIDE)
+    reference = Reference(native, folder, processor, side=SIDE)
     fast = RecordDataset(source, make_processor(image_resize="torch"), options=options, seed=SEED)
     plain = [reference[index] for index in range(BATCH)]
     texts = [reference.text(index) for index in range(BATCH)]
@@ -258,7 +261,7 @@ def group(number: int) -> range:
 def sizes(path: Path, work: Path) -> dict[str, float]:
     """Return the megabytes of a batch's masks in the reference and of its points here."""
     processor = make_processor()
-    reference = Reference(list(records(BATCH)), work / "images", processor, side=SIDE)
+    reference = Reference(list(records(BATCH, masks=True)), work / "images", processor, side=SIDE)
     masks = sum(reference.masks(index).nbytes for index in range(BATCH))
     regions = sum(len(reference.masks(index)) for index in range(BATCH))
     return {"mask_mb": masks / MEGABYTE, "point_mb": regions * POINTS * 2 * 4 / MEGABYTE}
@@ -307,7 +310,7 @@ def main() -> None:
     arguments = parser.parse_args()
     path = generate(arguments.work, arguments.records)
     if arguments.phase == "speeds":
-        print(json.dumps(speeds(path, arguments.work)))
+        print(json.dumps(speeds(arguments.work)))
         return
     if arguments.phase:
         print(json.dumps(start(path, arguments.work, walk=arguments.phase == "again")))

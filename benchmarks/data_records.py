@@ -6,7 +6,10 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from mustela.constants import IMAGE_PLACEHOLDER
+from mustela.regions import Mask
 
 SIZE_WH, PICTURES, SEED = (640, 480), 1000, 0
 WORDS = [
@@ -16,8 +19,11 @@ WORDS = [
 ]
 
 
-def records(count: int) -> Iterator[dict[str, Any]]:
-    """Yield records like GRIT's: one to three rounds that refer to boxes and answer with some."""
+def records(count: int, *, masks: bool = False) -> Iterator[dict[str, Any]]:
+    """Yield records like GRIT's: one to three rounds that refer to boxes and answer with some.
+
+    With `masks`, what a question refers to has a mask too, an ellipse in its box, as run lengths.
+    """
     rng = random.Random(SEED)
     width, height = SIZE_WH
     for number in range(count):
@@ -39,7 +45,7 @@ def records(count: int) -> Iterator[dict[str, Any]]:
                     right, bottom = rng.randint(left + 20, width), rng.randint(top + 20, height)
                     corners.append([left, top, right, bottom])
                 boxes.append(corners)
-        yield {
+        record = {
             "id": f"grit_{number}",
             "image": f"{number % PICTURES:05}.jpg",
             "image_w": width,
@@ -47,3 +53,17 @@ def records(count: int) -> Iterator[dict[str, Any]]:
             "conversations": conversations,
             "box_x1y1x2y2": boxes,
         }
+        if masks:
+            record["masks"] = [
+                [ellipse(box) if turn % 2 == 0 else None for box in found] for turn, found in enumerate(boxes)
+            ]
+        yield record
+
+
+def ellipse(box: list[int]) -> dict[str, object]:
+    """Return the ellipse that fills a box, as COCO's compressed run lengths."""
+    left, top, right, bottom = box
+    rows, columns = np.ogrid[: SIZE_WH[1], : SIZE_WH[0]]
+    across = (columns + 0.5 - (left + right) / 2) / ((right - left) / 2)
+    down = (rows + 0.5 - (top + bottom) / 2) / ((bottom - top) / 2)
+    return Mask.from_array(across**2 + down**2 <= 1).to_rle()

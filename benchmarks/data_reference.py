@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from pycocotools import mask as coco_mask
 from torch.nn.utils.rnn import pad_sequence
 
 from mustela.constants import IGNORE_INDEX
@@ -61,11 +62,9 @@ class Reference:
     def masks(self, index: int) -> torch.Tensor:
         record = self.records[index]
         masks = []
-        for turn, boxes in zip(record["conversations"], record["box_x1y1x2y2"], strict=True):
-            for x1, y1, x2, y2 in boxes if turn["from"] == "human" else ():
-                mask = torch.zeros(record["image_h"], record["image_w"])
-                mask[y1:y2, x1:x2] = 1.0
-                masks.append(mask)
+        for turn, of_turn in zip(record["conversations"], record["masks"], strict=True):
+            for rle in of_turn if turn["from"] == "human" else ():
+                masks.append(torch.from_numpy(coco_mask.decode(rle)).float())
         return torch.stack(masks)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:

@@ -182,7 +182,7 @@ def measure(variant: Variant, seed: int, arguments: argparse.Namespace) -> dict:
     names = ("start", "shapes", "cells")
     start, run, after = (runs / f"{variant.slug}-{seed}-{name}" for name in names)
     common = ["--seed", str(seed), "--no_coor", str(not variant.coordinates).lower()]
-    common += ["--per_device_train_batch_size", "8", "--save_strategy", "no", "--bf16", "auto"]
+    common += ["--per_device_train_batch_size", "8", "--warmup_steps", "10", "--save_strategy", "no"]
     torch.manual_seed(seed)
     if not start.is_dir():
         starting_point(variant, start)

@@ -9,7 +9,9 @@ from PIL import Image
 from transformers import CLIPImageProcessorPil, SiglipImageProcessorPil
 
 from mustela.data.normalising import normalise
-from mustela.data.resizing import resize_with_torch
+from mustela.data.resizing import RESIZERS, fitted, planes, resize_with_torch
+from mustela.errors import RegionError
+from mustela.regions import Pad, Stretch
 from mustela.regions.transform import resize
 
 PLAIN = {"do_resize": False, "do_center_crop": False}
@@ -45,7 +47,8 @@ class Counting:
 def test_the_table_gives_the_numbers_of_the_image_processor(processor) -> None:
     images = pictures((48, 32), (48, 32))
     counting = Counting(processor)
-    first, second = normalise(images, counting), normalise(images[1:], counting)
+    pixels = [planes(image) for image in images]
+    first, second = normalise(pixels, counting), normalise(pixels[1:], counting)
     expected = processor(images, return_tensors="pt")["pixel_values"]
     assert torch.equal(first["pixel_values"], expected)
     assert torch.equal(second["pixel_values"], expected[1:])
@@ -56,7 +59,7 @@ def test_the_table_gives_the_numbers_of_the_image_processor(processor) -> None:
 def test_a_processor_that_does_more_is_called_itself(sides) -> None:
     processor = SiglipImageProcessorPil(size={"height": sides[0], "width": sides[1]})
     images = pictures((48, 32))
-    found = normalise(images, processor)["pixel_values"]
+    found = normalise([planes(images[0])], processor)["pixel_values"]
     assert torch.equal(found, processor(images, return_tensors="pt")["pixel_values"])
     assert found.shape == (1, 3, *sides)
 
@@ -68,3 +71,18 @@ def test_torch_resizes_as_pillow_but_for_rounding(size_wh) -> None:
     away = np.abs(found.astype(int) - expected)
     assert away.max() <= 2
     assert away.mean() < 0.25
+
+
+@pytest.mark.parametrize("target_wh", [(28, 28), (61, 47)])
+@pytest.mark.parametrize("kind", [Stretch, Pad])
+def test_planes_are_those_of_the_fitted_picture(kind, target_wh) -> None:
+    (image,) = pictures((61, 47))
+    transform = kind(image.size, target_wh)
+    for name, resizer in RESIZERS.items():
+        expected = planes(transform.apply(image, resizer=resizer))
+        assert np.array_equal(fitted(image, transform, resize=name), expected)
+
+
+def test_planes_of_another_picture_are_refused() -> None:
+    with pytest.raises(RegionError, match="61"):
+        fitted(pictures((30, 47))[0], Stretch((61, 47), (28, 28)), resize="torch")

@@ -323,10 +323,18 @@ _BOXES = st.builds(
     st.integers(-5, 60), st.integers(-5, 40), st.integers(0, 30), st.integers(0, 30),
 )  # fmt: skip
 _POINTS = st.builds(Point, st.integers(0, 63), st.integers(0, 47))
+_MASKS = st.builds(
+    lambda first, second: Mask.from_array(first.raster((64, 48)) ^ second.raster((64, 48))), _BOXES, _BOXES
+)
+_POLYGONS = st.builds(
+    lambda box, x: Polygon((((box.x1, box.y1), (box.x2, box.y1), (x, box.y2)),)), _BOXES, st.integers(-5, 60)
+)
 
 
 @settings(deadline=None)
-@given(st.one_of(_BOXES, _POINTS), st.one_of(st.none(), _BOXES), st.integers(1, 40))
+@given(
+    st.one_of(_BOXES, _POINTS, _MASKS, _POLYGONS), st.one_of(st.none(), _BOXES, _MASKS), st.integers(1, 40)
+)
 def test_points_are_those_of_the_raster(region: Region, within: Region | None, count: int) -> None:
     shown = RenderedRegion(region, within)
     raster = shown.raster((64, 48))

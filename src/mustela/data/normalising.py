@@ -12,30 +12,30 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from mustela.data.resizing import Planes
+
 _Table = npt.NDArray[np.float32]
 
 
-def normalise(images: Sequence[Image.Image], image_processor: Any) -> dict[str, Tensor]:
-    """Return `pixel_values (N, 3, H, W)` of RGB pictures that have their size already.
+def normalise(pictures: Sequence[Planes], image_processor: Any) -> dict[str, Tensor]:
+    """Return `pixel_values (N, 3, H, W)` of pictures that have their size already.
 
     Normalising gives each of the 256 values of a colour one number, so these are looked up, bit for bit as
     the image processor computes them. One that does more, as a trial shows, is called itself.
 
     Args:
-        images: of one size, at least one.
+        pictures: colour planes `(3, H, W)` of RGB pictures of one size, at least one.
         image_processor: of transformers; it must not change meanwhile.
     """
     table = _table(image_processor)
-    sizes = {image.size for image in images}
-    if table is None or len(sizes) != 1:
-        return dict(image_processor(list(images), return_tensors="pt"))
-    width, height = images[0].size
-    pixels = np.empty((len(images), 3, height, width), dtype=np.float32)
-    for image, planes in zip(images, pixels, strict=True):
-        colors = np.asarray(image)
-        for channel, plane in enumerate(planes):
-            np.take(table[channel], colors[:, :, channel], out=plane, mode="clip")
-    return {"pixel_values": torch.from_numpy(pixels)}
+    if table is None or len({picture.shape for picture in pictures}) != 1:
+        images = [Image.fromarray(picture.transpose(1, 2, 0)) for picture in pictures]
+        return dict(image_processor(images, return_tensors="pt"))
+    values = np.empty((len(pictures), *pictures[0].shape), dtype=np.float32)
+    for picture, made in zip(pictures, values, strict=True):
+        for channel, of_channel, plane in zip(picture, table, made, strict=True):
+            np.take(of_channel, channel, out=plane, mode="clip")
+    return {"pixel_values": torch.from_numpy(values)}
 
 
 @lru_cache(maxsize=16)

@@ -16,11 +16,10 @@ from mustela.data.fitting import fit_classic
 from mustela.data.joining import join_pictures
 from mustela.data.normalising import normalise
 from mustela.data.processor_settings import ProcessorSettings
-from mustela.data.resizing import RESIZERS
+from mustela.data.resizing import RESIZERS, ResizeWith, fitted, planes
 from mustela.data.tiling import TileTokens
 from mustela.errors import ConfigError
 from mustela.regions import Size, Stretch, Tiled, Transform
-from mustela.regions.transform import Resizer
 
 # What image processors make for the ids that stand for a picture; no model takes it.
 _FOR_EXPANSIONS = (
@@ -67,14 +66,14 @@ def prepare_image(
         region_processor: image processor of the region tower; only read where `settings` have one.
     """
     image_processor = base_processor.image_processor
-    resizer = RESIZERS[settings.image_resize]
+    resize = settings.image_resize
     layout: dict[str, Tensor] = {}
     transform = _classic_fit(image.size, settings)
     if transform is not None:
         overview = transform
         if isinstance(transform, Tiled):
             overview = Stretch(image.size, settings.resized_image_wh or image.size)
-        inputs = normalise([overview.apply(image, resizer=resizer)], image_processor)
+        inputs = normalise([fitted(image, overview, resize=resize)], image_processor)
     else:
         inputs = image_processor([image], **_options(base_processor))
         fit = fit_of_base(image_processor, inputs, image.size)
@@ -82,9 +81,9 @@ def prepare_image(
     tensors = {name: value for name, value in inputs.items() if name not in _FOR_EXPANSIONS} | layout
     expansion = _expansion(transform, inputs, base_processor, settings)
     if settings.image_aspect_ratio == "anyres":
-        tensors |= _tile_inputs(image, transform, tile_processor or image_processor, resizer)
+        tensors |= _tile_inputs(image, transform, tile_processor or image_processor, resize)
     if settings.region_image_wh is not None:
-        tensors |= _region_inputs(image, transform, region_processor, settings.region_image_wh, resizer)
+        tensors |= _region_inputs(image, transform, region_processor, settings.region_image_wh, resize)
     return PreparedImage(image.size, tensors, expansion, transform)
 
 
@@ -171,22 +170,23 @@ def _expansion(
 
 
 def _tile_inputs(
-    image: Image.Image, fit: Transform, image_processor: Any, resizer: Resizer | None
+    image: Image.Image, fit: Transform, image_processor: Any, resize: ResizeWith
 ) -> dict[str, Tensor]:
     if not isinstance(fit, Tiled):
         content = torch.tensor([(0, 0, *fit.encoded_wh)])
         return {"image_tiles": torch.tensor([(0, 0)]), "image_content": content}
+    tiles = [planes(tile) for tile in fit.tiles(image, resizer=RESIZERS[resize])]
     return {
         "image_tiles": torch.tensor([fit.grid_wh[::-1]]),
         "image_content": torch.tensor([fit.content_xyxy]),
-        "tile_pixel_values": normalise(fit.tiles(image, resizer=resizer), image_processor)["pixel_values"],
+        "tile_pixel_values": normalise(tiles, image_processor)["pixel_values"],
     }
 
 
 def _region_inputs(
-    image: Image.Image, fit: Transform, image_processor: Any, size_wh: Size, resizer: Resizer | None
+    image: Image.Image, fit: Transform, image_processor: Any, size_wh: Size, resize: ResizeWith
 ) -> dict[str, Tensor]:
-    stretched = Stretch(image.size, size_wh).apply(image, resizer=resizer)
+    stretched = fitted(image, Stretch(image.size, size_wh), resize=resize)
     corners = fit.points([(0, 0), fit.source_wh]) / fit.encoded_wh
     return {
         "region_pixel_values": normalise([stretched], image_processor)["pixel_values"],

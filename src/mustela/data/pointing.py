@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from mustela.errors import ConfigError
 from mustela.regions import Mask
+from mustela.regions.part import Part, part_of
 
 POINT_INPUT_SAMPLES: Final = (
     "center",
@@ -44,27 +44,32 @@ def choose_point(
     one, these three draw as `gaussian`. A pixel is named by its column and row, as in the original.
     """
     kind, _, anchor = mode.rpartition("|")
-    pixels_xy = _mask_pixels(mask) if kind and mask is not None else None
-    if pixels_xy is None:
+    part = part_of(mask, mask.size_hw[::-1]) if kind and mask is not None else None
+    if part is None or not part.pixels.any():
         return _center(box_xyxy) if mode == "center" else _gaussian(box_xyxy, rng)
     if anchor == "uniform":
-        x, y = pixels_xy[int(rng.integers(len(pixels_xy)))]
-        return float(x), float(y)
+        inside = np.flatnonzero(part.pixels)
+        return _place(part, int(inside[rng.integers(len(inside))]))
     near = _center(box_xyxy) if anchor == "center" else _gaussian(box_xyxy, rng)
-    return _nearest_pixel(pixels_xy, near)
+    return _nearest_pixel(part, near)
 
 
-def _mask_pixels(mask: Mask) -> npt.NDArray[np.int64] | None:
-    height, width = mask.size_hw
-    rows, columns = np.nonzero(mask.raster((width, height)))
-    return np.stack([columns, rows], axis=1) if len(rows) else None
-
-
-def _nearest_pixel(pixels_xy: npt.NDArray[np.int64], point_xy: tuple[float, float]) -> tuple[float, float]:
-    offset = pixels_xy - np.array([int(point_xy[0]), int(point_xy[1])])
+def _nearest_pixel(part: Part, point_xy: tuple[float, float]) -> tuple[float, float]:
+    column, row = (int(value) - start for value, start in zip(point_xy, part.left_top, strict=True))
+    height, width = part.pixels.shape
+    if 0 <= column < width and 0 <= row < height and part.pixels[row, column]:
+        return _place(part, row * width + column)
+    inside = np.flatnonzero(part.pixels)
+    rows, columns = np.divmod(inside, width)
+    away = (columns - column) ** 2 + (rows - row) ** 2
     # Of several, the last in reading order, as in the original: hence the search from the end.
-    x, y = pixels_xy[-1 - int(np.argmin((offset**2).sum(axis=1)[::-1]))]
-    return float(x), float(y)
+    return _place(part, int(inside[-1 - int(np.argmin(away[::-1]))]))
+
+
+def _place(part: Part, pixel: int) -> tuple[float, float]:
+    """Return where a pixel of the part, numbered in reading order, lies in the picture."""
+    row, column = divmod(pixel, part.pixels.shape[1])
+    return float(part.left_top[0] + column), float(part.left_top[1] + row)
 
 
 def _center(box_xyxy: BoxXyxy) -> tuple[float, float]:

@@ -32,7 +32,8 @@ from mustela.regions import (
     sample_window,
     write_coordinates,
 )
-from mustela.regions.types import Window
+from mustela.regions.part import part_of
+from mustela.regions.rle import Window
 
 BoxInput = Literal["random", "box", "point"]
 
@@ -58,11 +59,14 @@ class RenderedRegion:
     def points(
         self, size_wh: tuple[int, int], *, count: int, rng: np.random.Generator | None
     ) -> npt.NDArray[np.float32]:
-        """Sample the raster, see `mustela.regions.sample_points`; boxes and points without drawing it."""
+        """Sample the raster, see `mustela.regions.sample_points`, drawing no more of it than needed."""
         window = self._window(size_wh)
         if window is not None:
             return sample_window(window, count=count, rng=rng)
-        return sample_points(self.raster(size_wh), count=count, rng=rng)
+        part = part_of(self.region, size_wh, within=self.within)
+        points = sample_points(part.pixels, count=count, rng=rng)
+        points += np.asarray(part.left_top, dtype=np.float32)
+        return points
 
     def _window(self, size_wh: tuple[int, int]) -> Window | None:
         """Return the window that the raster fills, None where it isn't one."""

@@ -5,27 +5,48 @@ from __future__ import annotations
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch.nn.functional import interpolate
 
-from mustela.regions import Size
+from mustela.regions import Size, Stretch, Transform
 from mustela.regions.transform import Resizer
 
 ResizeWith: TypeAlias = Literal["pillow", "torch"]
+Planes: TypeAlias = npt.NDArray[np.uint8]
+
+
+def fitted(image: Image.Image, transform: Transform, *, resize: ResizeWith) -> Planes:
+    """Return the colour planes `(3, H, W)` uint8 of the encoded picture of an RGB picture.
+
+    torch's filter is Pillow's, bicubic with antialiasing; sums are rounded otherwise, so some values differ
+    by one or two of 255: from 640 x 480 to 336 x 336 pixels eight in a thousand. Processors without AVX2 may
+    round in their own way.
+    """
+    if resize == "torch" and isinstance(transform, Stretch) and image.size == transform.source_wh:
+        # torch gives planes, which needn't become a picture in between.
+        return _resized(image, transform.target_wh)
+    return planes(transform.apply(image, resizer=RESIZERS[resize]))
+
+
+def planes(image: Image.Image) -> Planes:
+    """Return the colour planes `(3, H, W)` uint8 of an RGB picture."""
+    return np.asarray(image).transpose(2, 0, 1)
 
 
 def resize_with_torch(image: Image.Image, size_wh: Size) -> Image.Image:
-    """Resize an RGB picture, bicubic with antialiasing; a picture of that size is copied.
-
-    The filter is Pillow's; sums are rounded otherwise, so some values differ by one or two of 255: from 640 x
-    480 to 336 x 336 pixels eight in a thousand. Processors without AVX2 may round in their own way.
-    """
+    """Resize an RGB picture, as `fitted` says; a picture of that size is copied."""
     if image.size == size_wh:
         return image.copy()
+    return Image.merge("RGB", [Image.fromarray(plane) for plane in _resized(image, size_wh)])
+
+
+def _resized(image: Image.Image, size_wh: Size) -> Planes:
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
-    resized = interpolate(pixels, size=size_wh[::-1], mode="bicubic", antialias=True)
-    return Image.fromarray(np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy()))
+    if image.size == size_wh:
+        return pixels[0].numpy()
+    return interpolate(pixels, size=size_wh[::-1], mode="bicubic", antialias=True)[0].numpy()
 
 
 RESIZERS: Final[dict[ResizeWith, Resizer | None]] = {"pillow": None, "torch": resize_with_torch}

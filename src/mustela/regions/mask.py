@@ -84,6 +84,19 @@ class Mask:
         self.check_size(size_wh)
         return rle.decompress(self.counts, self.size_hw)
 
+    def window(self, size_wh: tuple[int, int]) -> rle.Window:
+        """Return the columns and rows of its pixels as two half-open ranges; (0, 0) where there are none.
+
+        A `RegionError` if the mask belongs to another image size.
+        """
+        self.check_size(size_wh)
+        left, top, right, bottom = map(int, rle.bounds(self.counts, self.size_hw[0]) or (0, 0, 0, 0))
+        return (left, right), (top, bottom)
+
+    def cut(self, window: rle.Window) -> npt.NDArray[np.bool_]:
+        """Return the raster's columns and rows of a window, without making the rest."""
+        return rle.decompress_window(self.counts, self.size_hw[0], window)
+
     def area(self, size_wh: tuple[int, int]) -> int:
         """Return the number of pixels; a `RegionError` if the mask belongs to another image size."""
         self.check_size(size_wh)

@@ -9,12 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
 from mustela.errors import RegionError
+
+Window: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
+"""Columns and rows, each as a half-open range."""
 
 _MAX_GROUPS = 8  # 8 x 5 bits: more than any count of an image can need
 
@@ -27,10 +31,19 @@ def compress(mask: npt.NDArray[np.bool_]) -> bytes:
 
 def decompress(counts: bytes, size_hw: tuple[int, int]) -> npt.NDArray[np.bool_]:
     """Return the `(H, W)` bool array, contiguous by rows, of counts that were checked before."""
+    height, width = size_hw
+    return decompress_window(counts, height, ((0, width), (0, height)))
+
+
+def decompress_window(counts: bytes, height: int, window: Window) -> npt.NDArray[np.bool_]:
+    """Return the columns and rows of a window of what `decompress` returns, without the rest."""
+    (left, right), (top, bottom) = window
     runs = _parse(counts)
     inside = np.zeros(len(runs), dtype=np.bool_)
     inside[1::2] = True
-    return np.ascontiguousarray(np.repeat(inside, runs).reshape(size_hw[1], size_hw[0]).T)
+    ends = np.clip(np.cumsum(runs), left * height, right * height)
+    pixels = np.repeat(inside, np.diff(ends, prepend=left * height)).reshape(right - left, height)
+    return np.ascontiguousarray(pixels[:, top:bottom].T)
 
 
 def area(counts: bytes) -> int:

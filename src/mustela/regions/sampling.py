@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mustela.errors import RegionError
-from mustela.regions.types import Window
+from mustela.regions.rle import Window
 
 _GOLDEN = (5**0.5 - 1) / 2
 

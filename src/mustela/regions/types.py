@@ -28,9 +28,9 @@ from mustela.regions.checks import (
     vertices,
 )
 from mustela.regions.mask import Mask
+from mustela.regions.rle import Window
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
-Window: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
 
 SCRIBBLE_WIDTH = 5.0
 LARGEST_COORDINATE = (
