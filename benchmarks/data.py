@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import time
@@ -24,7 +25,7 @@ import numpy as np
 import psutil
 import torch
 from data_page import page
-from data_records import PICTURES, SEED, SIZE_WH, WORDS, records
+from data_records import PICTURES, SEED, SIZE_WH, WORDS, masked_records, records
 from data_reference import Reference
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
@@ -176,23 +177,24 @@ def start(path: Path, work: Path, *, walk: bool) -> dict[str, Any]:
 
 
 def timed(function: Callable[[int], Any], count: int = TIMED) -> float:
-    """Return calls a second of processor time, which other work on the machine disturbs least."""
+    """Return calls a second of processor time, which other work disturbs least: the median of seven parts."""
     for index in range(5):
         function(index)
-    began = time.process_time()
-    for index in range(count):
-        function(index)
-    return count / (time.process_time() - began)
+    rates = []
+    for part in np.array_split(np.arange(count), 7):
+        began = time.process_time()
+        for index in part.tolist():
+            function(index)
+        rates.append(len(part) / (time.process_time() - began))
+    return statistics.median(rates)
 
 
 def speeds(work: Path) -> dict[str, dict[str, float]]:
     """Return records a second of one process, step by step, for mustela and for the reference."""
     torch.set_num_threads(1)
-    native = list(records(TIMED, masks=True))
-    path = work / "masks.json"
-    path.write_text(json.dumps(native), encoding="utf-8")
-    files = open_data(path, work)
-    source, folder, options = files.source, work / "images", RenderOptions()
+    native = list(masked_records(TIMED))
+    source = open_data(masked_file(work), work).source
+    folder, options = work / "images", RenderOptions()
     processor = make_processor()
     dataset = RecordDataset(source, processor, options=options, seed=SEED)
     samples = [dataset.sample(index) for index in range(BATCH)]
@@ -203,11 +205,12 @@ def speeds(work: Path) -> dict[str, dict[str, float]]:
         render(record, options, sizes_wh=[SIZE_WH], rng=sample_rng(SEED, 0, 0)) for record in found[:BATCH]
     ]
     reference = Reference(native, folder, processor, side=SIDE)
-    fast = RecordDataset(source, make_processor(image_resize="torch"), options=options, seed=SEED)
+    fast_processor = make_processor(image_resize="torch")
+    fast = RecordDataset(source, fast_processor, options=options, seed=SEED)
     plain = [reference[index] for index in range(BATCH)]
     texts = [reference.text(index) for index in range(BATCH)]
     pixels = [reference.pixels(index) for index in range(BATCH)]
-    batches = 20
+    batches = 21
 
     def whole(chosen: RecordDataset) -> float:
         return timed(lambda number: collator([chosen[i] for i in group(number)]), batches) * BATCH
@@ -244,6 +247,10 @@ def speeds(work: Path) -> dict[str, dict[str, float]]:
                 )
             ),
         },
+        "fit the picture, image_resize: torch": {
+            "mustela": timed(lambda index: fast_processor.prepare_image(images[index % BATCH][0])),
+            "reference": timed(lambda index: reference.fit(pixels[index % BATCH])),
+        },
         f"collate (batches of {BATCH})": {
             "mustela": timed(lambda _: collator(samples), batches) * BATCH,
             "reference": timed(lambda _: reference.collate(plain), batches) * BATCH,
@@ -251,6 +258,41 @@ def speeds(work: Path) -> dict[str, dict[str, float]]:
         "everything": {"mustela": whole(dataset), "reference": obvious},
         "everything, image_resize: torch": {"mustela": whole(fast), "reference": obvious},
     }
+
+
+def loading(work: Path) -> dict[str, dict[str, float]]:
+    """Return records a second by the clock through a loader, by its number of workers."""
+    torch.set_num_threads(1)
+    native = list(masked_records(TIMED))
+    processor = make_processor(image_resize="torch")
+    source = open_data(masked_file(work), work).source
+    ours = RecordDataset(source, processor, options=RenderOptions(), seed=SEED)
+    theirs = Reference(native, work / "images", processor, side=SIDE)
+    found: dict[str, dict[str, float]] = {}
+    for workers in (1, 2):
+        found[str(workers)] = {
+            "mustela": walked(ours, Collator(processor.pad_token_id), workers),
+            "reference": walked(theirs, theirs.collate, workers),
+        }
+    return found
+
+
+def walked(dataset: Any, collate: Callable[[Any], Any], workers: int) -> float:
+    """Return records a second by the clock behind the first batches."""
+    batches = iter(DataLoader(dataset, BATCH, num_workers=workers, collate_fn=collate))
+    for _ in range(workers):
+        next(batches)
+    began, seen = time.monotonic(), 0
+    for batch in batches:
+        seen += len(batch.get("input_ids", batch.get("ids")))
+    return seen / (time.monotonic() - began)
+
+
+def masked_file(work: Path) -> Path:
+    """Write the records with masks."""
+    path = work / "masks.json"
+    path.write_text(json.dumps(list(masked_records(TIMED))), encoding="utf-8")
+    return path
 
 
 def group(number: int) -> range:
@@ -261,7 +303,7 @@ def group(number: int) -> range:
 def sizes(path: Path, work: Path) -> dict[str, float]:
     """Return the megabytes of a batch's masks in the reference and of its points here."""
     processor = make_processor()
-    reference = Reference(list(records(BATCH, masks=True)), work / "images", processor, side=SIDE)
+    reference = Reference(list(masked_records(BATCH)), work / "images", processor, side=SIDE)
     masks = sum(reference.masks(index).nbytes for index in range(BATCH))
     regions = sum(len(reference.masks(index)) for index in range(BATCH))
     return {"mask_mb": masks / MEGABYTE, "point_mb": regions * POINTS * 2 * 4 / MEGABYTE}
@@ -306,19 +348,20 @@ def main() -> None:
     parser.add_argument(
         "--steps_only", action="store_true", help="measure the steps anew and keep the rest of --out"
     )
-    parser.add_argument("--phase", choices=("first", "again", "speeds"), help=argparse.SUPPRESS)
+    parser.add_argument("--phase", choices=("first", "again", "speeds", "loading"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     path = generate(arguments.work, arguments.records)
-    if arguments.phase == "speeds":
-        print(json.dumps(speeds(arguments.work)))
+    if arguments.phase in ("speeds", "loading"):
+        measure = speeds if arguments.phase == "speeds" else loading
+        print(json.dumps(measure(arguments.work)))
         return
     if arguments.phase:
         print(json.dumps(start(path, arguments.work, walk=arguments.phase == "again")))
         return
     result = {"file_mb": path.stat().st_size / MEGABYTE}
-    phases = ("first", "again", "speeds")
+    phases = ("first", "again", "speeds", "loading")
     if arguments.steps_only:
-        result, phases = json.loads(arguments.out.read_text("utf-8")), ("speeds",)
+        result, phases = json.loads(arguments.out.read_text("utf-8")), ("speeds", "loading")
     else:
         subprocess.run(["rm", "-rf", str(arguments.work / "cache")], check=True)
     result |= {

@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
+from data_records import OBJECTS
+
 
 def page(result: dict[str, Any], *, command: str) -> str:
     """Return the results as a page of the documentation; `command` is how they were measured."""
@@ -26,6 +28,25 @@ def page(result: dict[str, Any], *, command: str) -> str:
         f"| {step} | {each['mustela']:,.0f} | {each['reference']:,.0f} |"
         f" {each['mustela'] / each['reference']:.2g} |"
         for step, each in steps.items()
+    )
+    loading = "\n".join(
+        f"| {workers} | {each['mustela']:,.0f} | {each['reference']:,.0f} |"
+        f" {each['mustela'] / each['reference']:.2g} |"
+        for workers, each in result["loading"].items()
+    )
+    speeds = _filled(
+        f"Records of pictures with {OBJECTS} objects each, as many as COCO's have, and a round with an RLE"
+        " mask for each object; records a second of processor time in one process (a worker), beside a"
+        " reference written the obvious way (all records as Python objects, a dense float mask a region, a"
+        " loop over turns):"
+    )
+    whole = 1000 / steps["everything, image_resize: torch"]["mustela"]
+    decode = 1000 / steps["decode (JPEG to RGB)"]["mustela"]
+    fit = 1000 / steps["fit the picture, image_resize: torch"]["mustela"]
+    bound = _filled(
+        f"What bounds it: of {whole:.1f} ms a record, {decode:.1f} are libjpeg's and {fit:.1f} are resizing"
+        " and normalising; the rest is Python, for regions and text. Pillow's reduced decoding (draft) does"
+        " not help here: it would halve the sides, below what the encoder takes."
     )
     reference = _filled(
         "The reference checks nothing, forgets EXIF rotation, draws no points from regions (a model would"
@@ -55,14 +76,21 @@ A worker's own memory is what the system would get back if it ended (USS), the l
 reads and renders every record in random order and leaves out the pictures. Pages of the record store are
 pages of a file: the system takes them back when it needs room.
 
-Records a second of processor time in one process (a worker), beside a reference written the obvious way (all
-records as Python objects, a dense float mask a region, a loop over turns):
+{speeds}
 
 | step | mustela | reference | mustela / reference |
 |---|---:|---:|---:|
 {rows}
 
 {reference}
+
+Through a `DataLoader`, records a second by the clock, with `image_resize: torch`:
+
+| workers | mustela | reference | mustela / reference |
+|---|---:|---:|---:|
+{loading}
+
+{bound}
 
 To measure again: `{command}`.
 """

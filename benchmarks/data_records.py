@@ -19,13 +19,13 @@ WORDS = [
 ]
 
 
-def records(count: int, *, masks: bool = False) -> Iterator[dict[str, Any]]:
-    """Yield records like GRIT's: one to three rounds that refer to boxes and answer with some.
+OBJECTS = 7
+"""Objects a picture, as in COCO."""
 
-    With `masks`, what a question refers to has a mask too, an ellipse in its box, as run lengths.
-    """
+
+def records(count: int) -> Iterator[dict[str, Any]]:
+    """Yield records like GRIT's: one to three rounds that refer to boxes and answer with some."""
     rng = random.Random(SEED)
-    width, height = SIZE_WH
     for number in range(count):
         conversations, boxes = [], []
         for turn in range(rng.randint(1, 3)):
@@ -33,31 +33,46 @@ def records(count: int, *, masks: bool = False) -> Iterator[dict[str, Any]]:
             question = f"What is <bbox_location0> and {' '.join(rng.choices(WORDS, k=6))}?"
             places = " ".join(f"{rng.choice(WORDS)} <bbox_location{index}>" for index in range(answered))
             answer = f"{' '.join(rng.choices(WORDS, k=14))} {places}".strip() + "."
-            picture = f"{IMAGE_PLACEHOLDER}\n" if turn == 0 else ""
-            conversations += [
-                {"from": "human", "value": picture + question},
-                {"from": "gpt", "value": answer},
-            ]
-            for needed in (asked, answered):
-                corners = []
-                for _ in range(needed):
-                    left, top = rng.randint(0, width - 41), rng.randint(0, height - 41)
-                    right, bottom = rng.randint(left + 20, width), rng.randint(top + 20, height)
-                    corners.append([left, top, right, bottom])
-                boxes.append(corners)
-        record = {
-            "id": f"grit_{number}",
-            "image": f"{number % PICTURES:05}.jpg",
-            "image_w": width,
-            "image_h": height,
-            "conversations": conversations,
-            "box_x1y1x2y2": boxes,
-        }
-        if masks:
-            record["masks"] = [
-                [ellipse(box) if turn % 2 == 0 else None for box in found] for turn, found in enumerate(boxes)
-            ]
-        yield record
+            conversations += _round(turn, question, answer)
+            boxes += [[_box(rng, smallest=20) for _ in range(needed)] for needed in (asked, answered)]
+        yield _record(f"grit_{number}", number, conversations, boxes)
+
+
+def masked_records(count: int) -> Iterator[dict[str, Any]]:
+    """Yield records of pictures with as many objects as COCO's have, a round and an RLE mask for each."""
+    rng = random.Random(SEED)
+    for number in range(count):
+        conversations, boxes, masks = [], [], []
+        for turn in range(OBJECTS):
+            box = _box(rng, smallest=16, largest=rng.choice((48, 96, 192, 384)))
+            conversations += _round(turn, "What is <bbox_location0>?", " ".join(rng.choices(WORDS, k=5)))
+            boxes += [[box], []]
+            masks += [[ellipse(box)], []]
+        yield {**_record(f"coco_{number}", number, conversations, boxes), "masks": masks}
+
+
+def _box(rng: random.Random, *, smallest: int, largest: int = 10_000) -> list[int]:
+    width, height = SIZE_WH
+    left, top = rng.randint(0, width - smallest), rng.randint(0, height - smallest)
+    right = rng.randint(left + smallest, min(left + largest, width))
+    return [left, top, right, rng.randint(top + smallest, min(top + largest, height))]
+
+
+def _round(turn: int, question: str, answer: str) -> list[dict[str, str]]:
+    picture = f"{IMAGE_PLACEHOLDER}\n" if turn == 0 else ""
+    return [{"from": "human", "value": picture + question}, {"from": "gpt", "value": answer}]
+
+
+def _record(name: str, number: int, conversations: list[Any], boxes: list[Any]) -> dict[str, Any]:
+    width, height = SIZE_WH
+    return {
+        "id": name,
+        "image": f"{number % PICTURES:05}.jpg",
+        "image_w": width,
+        "image_h": height,
+        "conversations": conversations,
+        "box_x1y1x2y2": boxes,
+    }
 
 
 def ellipse(box: list[int]) -> dict[str, object]:

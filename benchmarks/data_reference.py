@@ -25,6 +25,9 @@ class Reference:
         self.image_id = processor.image_token_id
         self.patches = (side // 14) ** 2
 
+    def __len__(self) -> int:
+        return len(self.records)
+
     def picture(self, index: int) -> Image.Image:
         with Image.open(self.folder / self.records[index]["image"]) as file:
             return file.convert("RGB")

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import default_collate, get_worker_info
 
 from mustela.constants import IGNORE_INDEX
 from mustela.data.joining import join_pictures
@@ -74,8 +75,16 @@ def collate(
         )
     done = {"num_images", "region_points", "region_image", *batch}
     for name in {name for sample in samples for name in sample} - done:
-        batch[name] = join_pictures([sample[name] for sample in samples if name in sample])
+        batch[name] = _join([sample[name] for sample in samples if name in sample])
     return batch
+
+
+def _join(tensors: Sequence[Tensor]) -> Tensor:
+    if get_worker_info() is not None and all(each.shape == (1, *tensors[0].shape[1:]) for each in tensors):
+        # In a loader's worker torch writes these where the trainer will read them.
+        joined: Tensor = default_collate([each[0] for each in tensors])
+        return joined
+    return join_pictures(tensors)
 
 
 def with_segments(sample: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mustela.data.check import CheckOptions, check_record
-from mustela.data.faults import Fault, FaultLog
+from mustela.data.check import CheckOptions
+from mustela.data.faults import Fault
 from mustela.data.formats import Found, Source
 from mustela.data.formats.choose import choose_format
 from mustela.data.image_folder import ImageFolder, locate_image
+from mustela.data.parallel import in_chunks, in_processes
+from mustela.data.reading import check_found
 from mustela.data.record import Record
 from mustela.data.report import FileReport
 from mustela.data.survey import Survey, Suspicion, shared_pictures, suspicions
@@ -85,19 +85,13 @@ def _outcomes(
     chosen = choose_format(path, options.data_format)
     report.format = chosen.because
     items = chosen.format.read(Source(Path(path), None if folder is None else Path(folder)))
+    chunks = in_chunks(items, _CHUNK)
     if workers <= 1:
         worker = _Worker(path, folder, options)
-        yield from (worker.check(chunk) for chunk in _chunks(items))
+        yield from (worker.check(chunk) for chunk in chunks)
         return
-    # Workers that are forked could inherit locks of threads; those that are spawned import anew.
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, initializer=_start, initargs=(path, folder, options)) as pool:
-        yield from pool.imap(_check_chunk, _chunks(items))
-
-
-def _chunks(items: Iterator[Found]) -> Iterator[list[Found]]:
-    while chunk := list(islice(items, _CHUNK)):
-        yield chunk
+    arguments = (path, folder, options)
+    yield from in_processes(_check_chunk, chunks, workers=workers, start=_start, arguments=arguments)
 
 
 class _Worker:
@@ -113,21 +107,14 @@ class _Worker:
         return _Outcome([self._check(found, survey) for found in chunk], survey)
 
     def _check(self, found: Found, survey: Survey) -> tuple[list[Fault], bool, int, int, bool]:
-        if found.fault is not None:
-            log = FaultLog(self._path, found.line)
-            log.refuse("json.broken", f"{found.fault}.")
-            return log.faults, False, 0, 0, found.last
-        checked = check_record(
-            found.value, self._options, folder=self._folder, file=self._path, line=found.line
-        )
+        checked = check_found(found, self._options, folder=self._folder, file=self._path)
         record = checked.record
         if record is None:
             return list(checked.faults), False, 0, 0, found.last
         survey.add(record)
         for image in record.images:
             survey.mark_picture(self._file(image.path), image.path)
-        regions = sum(len(turn.regions) for turn in record.turns)
-        return list(checked.faults), True, len(record.turns), regions, found.last
+        return list(checked.faults), True, len(record.turns), record.regions, found.last
 
     def _file(self, path: str) -> Path | None:
         if self._folder is None or self._options.images == "none":

@@ -70,7 +70,10 @@ def record_to_native(record: Record) -> dict[str, Any]:
             [_annotation_to_native(annotation) for annotation in turn] for turn in annotations
         ]
         return native
-    native["box_x1y1x2y2"] = [[_annotation_to_native(a)["xyxy"] for a in turn] for turn in annotations]
+    native["box_x1y1x2y2"] = [
+        [[int(side) if side.is_integer() else side for side in a.region.bounds_xyxy()] for a in turn]
+        for turn in annotations
+    ]
     if any(annotation.mask for annotation in everything):
         native["masks"] = [[a.mask.to_rle() if a.mask else None for a in turn] for turn in annotations]
     return native

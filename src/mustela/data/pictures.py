@@ -161,6 +161,18 @@ def _expansion(
     if settings.image_aspect_ratio == "anyres":
         tiled = transform if isinstance(transform, Tiled) else None
         return [base_processor.image_token_id] * tile_tokens(settings, base_processor).count(tiled)
+    if set(inputs) == {"pixel_values"}:
+        return _expansion_of(base_processor, tuple(inputs["pixel_values"].shape))
+    return _written_expansion(base_processor, inputs)
+
+
+@lru_cache(maxsize=64)
+def _expansion_of(base_processor: Any, shape: tuple[int, ...]) -> list[int]:
+    """Return the ids of a picture of which processors look at nothing but the shape; not to be changed."""
+    return _written_expansion(base_processor, {"pixel_values": torch.zeros(1).expand(shape)})
+
+
+def _written_expansion(base_processor: Any, inputs: Any) -> list[int]:
     token, tokenizer = base_processor.image_token, base_processor.tokenizer
     text = base_processor.replace_image_token(inputs, 0)
     count = text.count(token)

@@ -137,8 +137,7 @@ class MustelaProcessor:
         sample["num_images"] = torch.tensor(len(pictures))
         sample.update(join_inputs([picture.inputs for picture in pictures]))
         if regions:
-            points = [self._points(region, pictures[region.image], rng) for region in regions]
-            sample["region_points"] = torch.stack(points)
+            sample["region_points"] = self._points(regions, pictures, rng)
             sample["region_image"] = torch.tensor([region.image for region in regions])
         return sample
 
@@ -204,14 +203,24 @@ class MustelaProcessor:
         return place_image(size_wh, self.base_processor, self.settings, inputs=inputs or {})
 
     def _points(
-        self, region: RenderedRegion, picture: PreparedImage, rng: np.random.Generator | None
+        self,
+        regions: Sequence[RenderedRegion],
+        pictures: Sequence[PreparedImage],
+        rng: np.random.Generator | None,
     ) -> Tensor:
-        """Sample a region and carry its points to the encoded picture: `(P, 2)` in 0..1."""
-        points = region.points(picture.size_wh, count=self.settings.region_points, rng=rng)
+        """Sample regions and carry their points to the encoded pictures: `(R, P, 2)` in 0..1."""
+        points = np.empty((len(regions), self.settings.region_points, 2), dtype=np.float32)
+        for region, drawn in zip(regions, points, strict=True):
+            size_wh = pictures[region.image].size_wh
+            drawn[:] = region.points(size_wh, count=self.settings.region_points, rng=rng)
         if self.settings.sampling_geometry == "original":
             points -= 0.5
-        encoded = picture.transform.points(points) / np.asarray(picture.transform.encoded_wh)
-        return torch.from_numpy(np.clip(encoded, 0, 1).astype(np.float32))
+        shown = np.array([region.image for region in regions])
+        for index in set(shown.tolist()):
+            transform, here = pictures[index].transform, shown == index
+            encoded = transform.points(points[here].reshape(-1, 2)) / np.asarray(transform.encoded_wh)
+            points[here] = np.clip(encoded, 0, 1).reshape(-1, *points.shape[1:])
+        return torch.from_numpy(points)
 
     def decode(self, ids: Sequence[int] | Tensor) -> str:
         """Return the text of generated ids, without control tokens."""

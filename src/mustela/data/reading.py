@@ -8,7 +8,7 @@ from pathlib import Path
 from mustela.data.check import Checked, CheckOptions, check_record
 from mustela.data.check_boxes import BoxFormat
 from mustela.data.faults import FaultLog
-from mustela.data.formats import Source
+from mustela.data.formats import Found, Source
 from mustela.data.formats.choose import choose_format
 from mustela.data.image_folder import ImageFolder
 from mustela.data.record import Record
@@ -39,12 +39,7 @@ def read_checked(
         report.format = chosen.because
     source = Source(Path(path), None if folder is None else folder.folder)
     for item in chosen.format.read(source):
-        if item.fault is None:
-            checked = check_record(item.value, options, folder=folder, file=str(path), line=item.line)
-        else:
-            log = FaultLog(str(path), item.line)
-            log.refuse("json.broken", f"{item.fault}.")
-            checked = Checked(None, tuple(log.faults))
+        checked = check_found(item, options, folder=folder, file=str(path))
         if report is not None:
             record = checked.record
             report.unreadable_rest |= item.last
@@ -52,9 +47,20 @@ def read_checked(
                 checked.faults,
                 kept=record is not None,
                 turns=0 if record is None else len(record.turns),
-                regions=0 if record is None else sum(len(turn.regions) for turn in record.turns),
+                regions=0 if record is None else record.regions,
             )
         yield checked
+
+
+def check_found(
+    found: Found, options: CheckOptions | None = None, *, folder: ImageFolder | None, file: str
+) -> Checked:
+    """Check what a reader found in a file; an unreadable place is a fault without a record."""
+    if found.fault is None:
+        return check_record(found.value, options, folder=folder, file=file, line=found.line)
+    log = FaultLog(file, found.line)
+    log.refuse("json.broken", f"{found.fault}.")
+    return Checked(None, tuple(log.faults))
 
 
 def read_records(path: str | Path, *, box_format: BoxFormat = "xyxy") -> Iterator[Record]:

@@ -61,3 +61,8 @@ class Record:
     def characters(self) -> int:
         """Characters of all turns."""
         return sum(len(turn.text) for turn in self.turns)
+
+    @property
+    def regions(self) -> int:
+        """Number of regions of all turns."""
+        return sum(len(turn.regions) for turn in self.turns)

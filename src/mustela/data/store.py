@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +25,17 @@ import pyarrow as pa
 from datasets import Dataset
 
 from mustela.data.check import CheckOptions
+from mustela.data.faults import Fault
+from mustela.data.formats import Found, Source
 from mustela.data.formats.choose import choose_format
 from mustela.data.native import dump_record, record_from_native
-from mustela.data.reading import read_checked
+from mustela.data.parallel import cores, in_chunks, in_processes, settled
+from mustela.data.reading import check_found
 from mustela.data.record import Record
 from mustela.data.report import FileReport
 from mustela.errors import ConfigError, RecordError
+
+logger = logging.getLogger(__name__)
 
 FORMAT_VERSION: Final = 2
 """Part of the cache key: raised whenever the same file would give another store."""
@@ -35,6 +43,8 @@ FORMAT_VERSION: Final = 2
 _TABLE = "records.arrow"
 _REPORT = "report.json"
 _ROWS_A_BATCH = 4096
+_CHUNK = 256  # entries that a process is given at once
+_LARGE = 64_000_000  # bytes of a file that takes longer to check than processes to start
 _CURED_BY_PICTURES = ("image.", "size.", "mask.size", "box.outside", "region.outside")
 _Row: TypeAlias = tuple[str, str, int, int, int]
 _SCHEMA = pa.schema(
@@ -138,8 +148,17 @@ def open_records(
     if cached is not None:
         return cached
     unfinished = _new_folder(parent)
+    workers = _workers(Path(data_path))
     try:
-        report = _build(unfinished, data_path, image_folder, options)
+        try:
+            report = _build(unfinished, data_path, image_folder, options, workers=workers)
+        except BrokenProcessPool:
+            logger.warning(
+                "%s: a process that helped to check it ended, or could not start: a script that opens data"
+                ' needs `if __name__ == "__main__":`. One process checks it now.',
+                data_path,
+            )
+            report = _build(unfinished, data_path, image_folder, options, workers=1)
         if report.unreadable_rest:
             return None, report
         _move(unfinished, home)
@@ -148,6 +167,11 @@ def open_records(
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return RecordStore(home / _TABLE), report
+
+
+def _workers(path: Path) -> int:
+    """Return how many processes check a file: more than one where that is worth their start."""
+    return cores() if path.is_file() and path.stat().st_size >= _LARGE else 1
 
 
 def _new_folder(parent: Path) -> Path:
@@ -189,16 +213,73 @@ def _cached(home: Path, data_path: str) -> tuple[RecordStore, FileReport] | None
     return store, report
 
 
+class _Entry(NamedTuple):
+    """What one entry of a file gave: its faults, and the row of its record, if it is one."""
+
+    faults: tuple[Fault, ...]
+    row: _Row | None
+    turns: int
+    last: bool
+
+
+class _Checker:
+    """Checks chunks of one file and makes rows of them."""
+
+    def __init__(self, path: str, folder: str | Path | None, options: CheckOptions) -> None:
+        self._path, self._options = path, options
+        self._folder = options.open_folder(folder)
+
+    def check(self, chunk: Sequence[Found]) -> list[_Entry]:
+        return [self._check(found) for found in chunk]
+
+    def _check(self, found: Found) -> _Entry:
+        checked = check_found(found, self._options, folder=self._folder, file=self._path)
+        record = checked.record
+        if record is None:
+            return _Entry(checked.faults, None, 0, found.last)
+        row = record.id, dump_record(record), record.characters, len(record.images), record.regions
+        return _Entry(checked.faults, row, len(record.turns), found.last)
+
+
+# One a process, made when the process starts.
+_CHECKERS: list[_Checker] = []
+
+
+def _start(*arguments: Any) -> None:
+    _CHECKERS.append(_Checker(*arguments))
+
+
+def _check_chunk(chunk: Sequence[Found]) -> list[_Entry]:
+    return _CHECKERS[-1].check(chunk)
+
+
 def _build(
-    folder: Path, data_path: str | Path, image_folder: str | Path | None, options: CheckOptions
+    folder: Path,
+    data_path: str | Path,
+    image_folder: str | Path | None,
+    options: CheckOptions,
+    *,
+    workers: int,
 ) -> FileReport:
     report = FileReport(str(data_path), None if image_folder is None else str(image_folder))
+    chosen = choose_format(data_path, options.data_format)
+    report.format = chosen.because
+    source = Source(Path(data_path), None if image_folder is None else Path(image_folder))
+    chunks = in_chunks(chosen.format.read(source), _CHUNK)
+    arguments = (str(data_path), image_folder, options)
+    checked = (
+        in_processes(_check_chunk, chunks, workers=workers, start=_start, arguments=arguments)
+        if workers > 1
+        else map(_Checker(*arguments).check, chunks)
+    )
     rows: list[_Row] = []
-    with pa.OSFile(str(folder / _TABLE), "wb") as sink, pa.ipc.new_stream(sink, _SCHEMA) as writer:
-        opened = options.open_folder(image_folder)
-        for checked in read_checked(data_path, options, folder=opened, report=report):
-            if checked.record is not None:
-                rows.append(_row(checked.record))
+    with settled(), pa.OSFile(str(folder / _TABLE), "wb") as sink, pa.ipc.new_stream(sink, _SCHEMA) as writer:
+        for entry in chain.from_iterable(checked):
+            report.unreadable_rest |= entry.last
+            regions = 0 if entry.row is None else entry.row[-1]
+            report.add_record(entry.faults, kept=entry.row is not None, turns=entry.turns, regions=regions)
+            if entry.row is not None:
+                rows.append(entry.row)
             if len(rows) == _ROWS_A_BATCH:
                 writer.write_batch(_batch(rows))
                 rows.clear()
@@ -207,12 +288,6 @@ def _build(
     text = json.dumps(asdict(report), ensure_ascii=True)
     (folder / _REPORT).write_text(text, encoding="utf-8")
     return report
-
-
-def _row(record: Record) -> _Row:
-    """Return the values of a record in the order of the schema."""
-    regions = sum(len(turn.regions) for turn in record.turns)
-    return record.id, dump_record(record), record.characters, len(record.images), regions
 
 
 def _batch(rows: Sequence[_Row]) -> pa.RecordBatch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -27,7 +28,14 @@ def token_types(base_processor: Any, sample: Mapping[str, Tensor]) -> dict[str, 
     if isinstance(base_processor, PaliGemmaProcessor):
         answers = sample["labels"] != IGNORE_INDEX
         return {"token_type_ids": (answers.cumsum(0) > 0).long()}
-    kinds = torch.isin(ids, torch.tensor(base_processor.image_token_ids)).long()
+    name = _name_of_kinds(base_processor)
+    if name is None:
+        return {}
+    return {name: torch.isin(ids, torch.tensor(base_processor.image_token_ids)).long()}
+
+
+@lru_cache(maxsize=16)
+def _name_of_kinds(base_processor: Any) -> str | None:
     if isinstance(base_processor, Gemma3Processor):
-        return {"token_type_ids": kinds}
-    return {"mm_token_type_ids": kinds} if "mm_token_type_ids" in base_processor.model_input_names else {}
+        return "token_type_ids"
+    return "mm_token_type_ids" if "mm_token_type_ids" in base_processor.model_input_names else None

@@ -38,11 +38,13 @@ def decompress(counts: bytes, size_hw: tuple[int, int]) -> npt.NDArray[np.bool_]
 def decompress_window(counts: bytes, height: int, window: Window) -> npt.NDArray[np.bool_]:
     """Return the columns and rows of a window of what `decompress` returns, without the rest."""
     (left, right), (top, bottom) = window
-    runs = _parse(counts)
-    inside = np.zeros(len(runs), dtype=np.bool_)
+    ends = np.minimum(np.maximum(_ends(counts), left * height), right * height)
+    lengths = ends.copy()
+    lengths[1:] -= ends[:-1]
+    lengths[0] -= left * height
+    inside = np.zeros(len(ends), dtype=np.bool_)
     inside[1::2] = True
-    ends = np.clip(np.cumsum(runs), left * height, right * height)
-    pixels = np.repeat(inside, np.diff(ends, prepend=left * height)).reshape(right - left, height)
+    pixels = np.repeat(inside, lengths).reshape(right - left, height)
     return np.ascontiguousarray(pixels[:, top:bottom].T)
 
 
@@ -51,19 +53,20 @@ def area(counts: bytes) -> int:
     return int(_parse(counts)[1::2].sum())
 
 
+@lru_cache(maxsize=64)
 def bounds(counts: bytes, height: int) -> tuple[float, float, float, float] | None:
     """Return `(x1, y1, x2, y2)` of the pixels inside, or None if there are none."""
-    runs = _parse(counts)
-    ends = np.cumsum(runs)
+    ends = _ends(counts)
     stops = ends[1::2]
-    starts = stops - runs[1::2]
+    starts = ends[: 2 * len(stops) : 2]
     starts, last = starts[stops > starts], stops[stops > starts] - 1
     if len(starts) == 0:
         return None
-    whole = starts // height != last // height  # a run that goes on in the next column touches both borders
-    top = 0 if whole.any() else int((starts % height).min())
-    bottom = height if whole.any() else int((last % height).max()) + 1
-    return float(starts[0] // height), float(top), float(last[-1] // height + 1), float(bottom)
+    (first_columns, tops), (last_columns, bottoms) = np.divmod(starts, height), np.divmod(last, height)
+    # A run that goes on in the next column touches both borders.
+    whole = (first_columns != last_columns).any()
+    top, bottom = (0, height) if whole else (int(tops.min()), int(bottoms.max()) + 1)
+    return float(first_columns[0]), float(top), float(last_columns[-1] + 1), float(bottom)
 
 
 def check_counts(counts: bytes, size_hw: tuple[int, int]) -> None:
@@ -135,6 +138,14 @@ def _parse(counts: bytes) -> npt.NDArray[np.int64]:
     # Kept, as a mask is checked, bounded and drawn one after the other.
     numbers.setflags(write=False)
     return numbers
+
+
+@lru_cache(maxsize=64)
+def _ends(counts: bytes) -> npt.NDArray[np.int64]:
+    """Return where each run ends, in pixels down the columns."""
+    ends: npt.NDArray[np.int64] = np.cumsum(_parse(counts))
+    ends.setflags(write=False)
+    return ends
 
 
 def _read_size(size: object) -> tuple[int, int]:
