@@ -103,10 +103,17 @@ def test_a_folder_that_takes_no_files_is_told(runs, scratch):
 
 
 def test_a_dry_run_tells_the_plan_and_leaves_nothing(runs, scratch):
-    result = runs("run", scratch, ["--dry_run"])
+    result = runs("run", scratch, ["--dry_run", "--max_minutes", "1.5"])
     assert not result.finished
     assert not (runs.root / "run").exists()
-    for words in ("4 a step: 4 steps", "tokens a sample", "region_encoder", "vision_tower", "memory: about"):
+    for words in (
+        "4 a step: 4 steps",
+        "in 1.5 minutes at most",
+        "tokens a sample",
+        "region_encoder",
+        "vision_tower",
+        "memory: about",
+    ):
         assert words in runs.console
 
 

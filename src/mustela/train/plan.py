@@ -22,11 +22,13 @@ class Schedule:
         samples: of an epoch.
         batch: samples of one step, over processes and accumulation.
         steps: optimizer steps of the stage.
+        minutes: how long they may take, or None.
     """
 
     samples: int
     batch: int
     steps: int
+    minutes: float | None = None
 
     @property
     def epochs(self) -> float:
@@ -41,7 +43,7 @@ def schedule(samples: int, training: TrainingArguments, *, processes: int) -> Sc
     accumulation = training.gradient_accumulation_steps
     updates = max(math.ceil(batches / accumulation), 1)
     steps = training.max_steps if training.max_steps > 0 else math.ceil(training.num_train_epochs * updates)
-    return Schedule(samples, per_pass * accumulation, steps)
+    return Schedule(samples, per_pass * accumulation, steps, training.max_minutes)
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def describe_stage(
         used = f"{plan.samples} {unit}s, {plan.batch} a step: {plan.steps} steps, {plan.epochs:.2f} epochs"
     else:
         used = f"streamed, {plan.batch} a step: {plan.steps} steps use {plan.steps * plan.batch} {unit}s"
-    lines.append(f"  {used}")
+    lines.append(f"  {used}" + ("" if plan.minutes is None else f", in {plan.minutes:g} minutes at most"))
     lines.append(
         f"  tokens a {unit}: {lengths.shortest} to {lengths.longest}, median {lengths.median}, "
         f"95 % up to {lengths.most} (limit {model_max_length}); {lengths.supervised:.0%} supervised"
