@@ -90,7 +90,18 @@ def test_other_conversations_are_checked_as_they_are(name: str, tmp_path: Path) 
     assert inspection.reports[0].kept >= 1
 
 
-@pytest.mark.parametrize("name", ["coco", "voc", "webdataset"])
+def test_conversations_with_their_pictures_inside_are_checked_and_captions_are_told(tmp_path: Path) -> None:
+    file = SAMPLES["webdataset"](tmp_path)
+    inspection = inspect(file)
+    (report,) = inspection.reports
+    assert (report.read, report.kept) == (2, 1)
+    (example,) = report.faults["turns.empty"].examples
+    assert "a caption and no conversation" in example
+    assert "mustela data convert" in example
+    assert len(inspection.surveys[0].pictures) == 1
+
+
+@pytest.mark.parametrize("name", ["coco", "voc"])
 def test_annotations_are_pointed_to_the_conversion(name: str, tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=f"mustela data convert --from {name} --annotations"):
         inspect(SAMPLES[name](tmp_path))

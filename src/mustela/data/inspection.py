@@ -10,7 +10,7 @@ from typing import Any
 from mustela.data.check import CheckOptions
 from mustela.data.faults import Fault
 from mustela.data.formats import Found, Source
-from mustela.data.formats.choose import choose_format
+from mustela.data.formats.choose import choose_stream
 from mustela.data.image_folder import ImageFolder, locate_image
 from mustela.data.parallel import in_chunks, in_processes
 from mustela.data.reading import check_found
@@ -82,7 +82,7 @@ def inspect_files(
 def _outcomes(
     path: str, folder: str | None, options: CheckOptions, report: FileReport, workers: int
 ) -> Iterator[_Outcome]:
-    chosen = choose_format(path, options.data_format)
+    chosen = choose_stream(path, options.data_format)
     report.format = chosen.because
     items = chosen.format.read(Source(Path(path), None if folder is None else Path(folder)))
     chunks = in_chunks(items, _CHUNK)
@@ -113,7 +113,7 @@ class _Worker:
             return list(checked.faults), False, 0, 0, found.last
         survey.add(record)
         for image in record.images:
-            survey.mark_picture(self._file(image.path), image.path)
+            survey.mark_picture(found.pictures.get(image.path) or self._file(image.path), image.path)
         return list(checked.faults), True, len(record.turns), record.regions, found.last
 
     def _file(self, path: str) -> Path | None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from mustela.data.check import Checked, CheckOptions, check_record
 from mustela.data.check_boxes import BoxFormat
 from mustela.data.faults import FaultLog
-from mustela.data.formats import Found, Source
+from mustela.data.formats import Found, Scene, Source
 from mustela.data.formats.choose import choose_format
-from mustela.data.image_folder import ImageFolder
+from mustela.data.image_folder import ImageFolder, PicturesInside
 from mustela.data.record import Record
 from mustela.data.report import FileReport
 from mustela.errors import RecordError
@@ -55,12 +55,22 @@ def read_checked(
 def check_found(
     found: Found, options: CheckOptions | None = None, *, folder: ImageFolder | None, file: str
 ) -> Checked:
-    """Check what a reader found in a file; an unreadable place is a fault without a record."""
-    if found.fault is None:
-        return check_record(found.value, options, folder=folder, file=file, line=found.line)
+    """Check what a reader found in a file; an unreadable place is a fault without a record.
+
+    Pictures that came with it are looked at in place of those of the folder.
+    """
     log = FaultLog(file, found.line)
-    log.refuse("json.broken", f"{found.fault}.")
-    return Checked(None, tuple(log.faults))
+    if found.fault is not None:
+        log.refuse("json.broken", f"{found.fault}.")
+        return Checked(None, tuple(log.faults))
+    if isinstance(found.value, Scene):
+        remedy = "Make one: mustela data convert --task caption."
+        log.refuse("turns.empty", "a caption and no conversation.", remedy)
+        return Checked(None, tuple(log.faults))
+    options = options or CheckOptions()
+    if found.pictures:
+        folder = PicturesInside(found.pictures, max_pixels=options.max_image_pixels)
+    return check_record(found.value, options, folder=folder, file=file, line=found.line)
 
 
 def read_records(path: str | Path, *, box_format: BoxFormat = "xyxy") -> Iterator[Record]:

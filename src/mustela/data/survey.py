@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -96,13 +97,13 @@ class Survey:
         self.too_long = self.too_long + other.too_long
         self.pictures |= other.pictures
 
-    def mark_picture(self, file: Path | None, path: str) -> None:
+    def mark_picture(self, picture: bytes | Path | None, path: str) -> None:
         """Remember a picture by its content, as far as its first and last parts tell, or by its path."""
         digest = hashlib.blake2b(digest_size=12)
         try:
-            if file is None:
+            if picture is None:
                 raise FileNotFoundError
-            with file.open("rb") as opened:
+            with io.BytesIO(picture) if isinstance(picture, bytes) else picture.open("rb") as opened:
                 digest.update(opened.read(1 << 15))
                 end = opened.seek(0, 2)
                 opened.seek(max(0, end - (1 << 12)))
