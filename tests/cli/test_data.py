@@ -129,6 +129,15 @@ def test_stats(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> 
     assert "Kinds of regions" in page.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("flag", ["--images", "--image_folder"])
+def test_the_pictures_folder_goes_by_training_s_name_too(flag: str, tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    picture(tmp_path / "pictures" / "a.jpg")
+    file = write(tmp_path / "good.json", [FERRET])
+    assert main(["data", "check", str(file), "--workers", "1"]) == 2
+    assert main(["data", "check", str(file), "--workers", "1", flag, str(tmp_path / "pictures")]) == 0
+
+
 def test_index_beyond_the_file(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "tokens", str(files[0]), "--model", "shapes-base", "--index", "5"]) == 2
     assert "no such record" in capsys.readouterr().err

@@ -40,6 +40,7 @@ def add_file_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="record files")
     parser.add_argument(
         "--images",
+        "--image_folder",  # as training calls it
         nargs="+",
         default=[],
         metavar="DIR",

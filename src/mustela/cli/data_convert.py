@@ -42,7 +42,12 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--annotations", required=True, metavar="PATH", help="file or folder to read")
     parser.add_argument("--out", required=True, metavar="FILE", help="record file to write, .json or .jsonl")
     parser.add_argument("--from", dest="format", default="auto", metavar="FORMAT", help="its format (auto)")
-    parser.add_argument("--images", metavar="DIR", help="folder of the pictures; without: not looked at")
+    parser.add_argument(
+        "--images",
+        "--image_folder",
+        metavar="DIR",
+        help="folder of the pictures; without: not looked at",
+    )
     parser.add_argument("--split", metavar="NAME", help="part to read, for formats with splits (all)")
     parser.add_argument(
         "--columns", nargs="+", default=[], metavar="WHAT=COLUMN", help="columns of a table: image=photo ..."
