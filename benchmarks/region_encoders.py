@@ -7,7 +7,7 @@ Each variant gives the packaged model `shapes-base` a region encoder of random n
 people give one to a model that they have, and tunes all of it with the same questions and settings; with
 `--cells`, it then goes on with blood cells (a folder of train.json, test.json and images/). Held-out
 questions are counted by what they show: free-form regions, nested ones (another asked region of the picture
-has almost the same box), tiny and large ones. Every finished run leaves its scores in `--runs`: the same
+has almost the same box), tiny and large ones. Every finished run leaves its scores in `--scores`: the same
 command goes on after an interruption and doesn't train again what is done. It ends with whether geo beats
 mean and none on free-form and nested regions.
 """
@@ -176,7 +176,7 @@ def train(words: Sequence[str], run: Path) -> None:
 def measure(variant: Variant, seed: int, arguments: argparse.Namespace) -> dict:
     """Train and ask one variant with one seed; return the scores of each data set by slice."""
     runs, shapes = Path(arguments.runs), Path(arguments.shapes)
-    done = runs / f"{variant.slug}-{seed}.json"
+    done = Path(arguments.scores) / f"{variant.slug}-{seed}.json"
     if done.is_file():
         return json.loads(done.read_text(encoding="utf-8"))
     names = ("start", "shapes", "cells")
@@ -224,12 +224,14 @@ def chosen_variants(encoders: str, coordinates: str) -> list[Variant]:
     return chosen
 
 
-def keep_settings(runs: Path, settings: Mapping[str, object]) -> None:
-    """Write down what the runs of a folder were made with; exits where they were made with something else."""
-    runs.mkdir(parents=True, exist_ok=True)
-    file, text = runs / "settings.json", json.dumps(settings, indent=1) + "\n"
+def keep_settings(scores: Path, settings: Mapping[str, object]) -> None:
+    """Write down what the scores of a folder come from; exits where they come from something else."""
+    scores.mkdir(parents=True, exist_ok=True)
+    file, text = scores / "settings.json", json.dumps(settings, indent=1) + "\n"
     if file.is_file() and file.read_text(encoding="utf-8") != text:
-        sys.exit(f"{runs} has runs with other settings, see {file}. Choose another --runs, or remove it.")
+        sys.exit(
+            f"{scores} has scores with other settings, see {file}. Choose another --scores, or remove it."
+        )
     file.write_text(text, encoding="utf-8")
 
 
@@ -240,7 +242,9 @@ def main() -> None:
     )
     parser.add_argument("--shapes", default="data/shapes", help="what mustela data shapes wrote")
     parser.add_argument("--cells", help="folder of the blood cells; left out: shapes only")
-    parser.add_argument("--runs", default="runs/region_encoders")
+    parser.add_argument("--runs", default="runs/region_encoders", help="where models are while they train")
+    scores = "scores of finished runs, which aren't run again (default: %(default)s)"
+    parser.add_argument("--scores", default="benchmarks/results/region_encoders", help=scores)
     parser.add_argument("--out", default="docs/about/region_encoders")
     names = "which, with commas; geo-4 has four tokens a region (default: %(default)s)"
     parser.add_argument("--encoders", default=",".join(NAMES), help=names)
@@ -259,8 +263,9 @@ def main() -> None:
         "points": POINTS,
         "sub_points": " and ".join(map(str, SUB_POINTS)),
     }
-    keep_settings(Path(arguments.runs), same)
+    keep_settings(Path(arguments.scores), same)
     runs = Path(arguments.runs)
+    runs.mkdir(parents=True, exist_ok=True)
     shapes = [Path(arguments.shapes) / f"train_{name}.json" for name in ("refer", "freeform")]
     same["pictures"] = write_rows(shapes, runs / "shapes.jsonl")
     if arguments.cells is not None:

@@ -73,7 +73,7 @@ def test_the_second_opening_reads_nothing_again(tmp_path: Path, monkeypatch: pyt
     path = write(tmp_path / "x.json", raw(0), raw(1, box_x1y1x2y2=[[[-3, 1, 9, 9]], []]))
     cache = tmp_path / "cache"
     first, first_report = open_records(path, cache_dir=cache)
-    monkeypatch.setattr("mustela.data.store.read_checked", None)
+    monkeypatch.setattr("mustela.data.store.check_found", None)
     again, again_report = open_records(path, cache_dir=cache)
     assert first is not None
     assert again is not None

@@ -56,7 +56,7 @@ def test_handing_the_records_to_workers_copies_none(shapes):
 
 def test_a_second_start_checks_nothing_again(shapes, monkeypatch):
     first = opened([shapes / "train.json"], [shapes / "images"])
-    monkeypatch.setattr("mustela.data.store.read_checked", None)
+    monkeypatch.setattr("mustela.data.store.check_found", None)
     second = opened([shapes / "train.json"], [shapes / "images"])
     assert second.report == first.report
     assert list(map(second.source.__getitem__, range(3))) == list(map(first.source.__getitem__, range(3)))
