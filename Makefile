@@ -40,7 +40,7 @@ install: $(VENV)/.installed  ## make .venv and install mustela in it
 quickstart: $(VENV)/.installed  ## train a model from nothing, then teach the packaged one a new world
 	$(BIN)/mustela data shapes --out $(SHAPES) --train 4000 --val 120 --seed 0
 	$(BIN)/mustela train shapes-tiny --num_processes $(PROCESSES) --output_dir $(RUN)
-	$(BIN)/mustela data shapes --world new --out data/shapes-new --train 1500 --val 60 --seed 0
+	$(BIN)/mustela data shapes --world new --out data/shapes-new --train 1500 --val 40 --seed 0
 	$(BIN)/mustela evaluate shapes-base $(NEW_WORLD) --out runs/shapes-new-before
 	$(BIN)/mustela train shapes-new --num_processes $(PROCESSES)
 	$(BIN)/mustela evaluate runs/shapes-new $(NEW_WORLD) --out runs/shapes-new/after --compare runs/shapes-new-before
