@@ -1,7 +1,7 @@
 """Region encoders against each other: referring accuracy with and without coordinates, over seeds.
 
     python benchmarks/region_encoders.py --shapes data/shapes --cells DIR --out docs/about/region_encoders
-    python benchmarks/region_encoders.py --encoders geo,mean,none --coordinates with --max_steps 400
+    python benchmarks/region_encoders.py --encoders geo,mean,none --coordinates with
 
 Each variant gives the packaged model `shapes-base` a region encoder of random numbers in place of its own, as
 people give one to a model that they have, and tunes all of it with the same questions and settings; with
@@ -249,8 +249,8 @@ def main() -> None:
     names = "which, with commas; geo-4 has four tokens a region (default: %(default)s)"
     parser.add_argument("--encoders", default=",".join(NAMES), help=names)
     parser.add_argument("--coordinates", choices=["both", "with", "without"], default="both")
-    parser.add_argument("--max_steps", type=int, default=400, help="on shapes, of eight pictures each")
-    parser.add_argument("--cell_steps", type=int, default=200)
+    parser.add_argument("--max_steps", type=int, default=120, help="on shapes, of eight pictures each")
+    parser.add_argument("--cell_steps", type=int, default=80)
     parser.add_argument("--questions", type=int, help="ask at most so many of each data set")
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
