@@ -183,6 +183,8 @@ def measure(variant: Variant, seed: int, arguments: argparse.Namespace) -> dict:
     start, run, after = (runs / f"{variant.slug}-{seed}-{name}" for name in names)
     common = ["--seed", str(seed), "--no_coor", str(not variant.coordinates).lower()]
     common += ["--per_device_train_batch_size", "8", "--warmup_steps", "10", "--save_strategy", "no"]
+    # Presets and recipes end in time on slow machines; these are to be compared.
+    common += ["--max_minutes", "none"]
     torch.manual_seed(seed)
     if not start.is_dir():
         starting_point(variant, start)

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from itertools import count
 
@@ -17,26 +18,21 @@ from mustela.data import parallel, store
 from mustela.data.parallel import in_chunks, in_processes, settled
 from mustela.data.store import open_records
 
-OFFSET: list[int] = []
+
+def adding(offset: int) -> Callable[[int], int]:
+    return offset.__add__
 
 
-def begin(offset: int) -> None:
-    OFFSET.append(offset)
-
-
-def add(number: int) -> int:
-    return number + OFFSET[-1]
-
-
-def end_at_seven(number: int) -> int:
-    if number == 7:
-        os._exit(1)
-    return number
+class EndAtSeven:
+    def __call__(self, number: int) -> int:
+        if number == 7:
+            os._exit(1)
+        return number
 
 
 def test_results_come_in_order_and_things_are_taken_no_faster() -> None:
     taken = count()
-    results = in_processes(add, taken, workers=2, start=begin, arguments=(100,))
+    results = in_processes(adding, (100,), taken, workers=2)
     assert [next(results) for _ in range(20)] == list(range(100, 120))
     results.close()
     assert next(taken) <= 20 + 2 * parallel._AHEAD
@@ -44,7 +40,11 @@ def test_results_come_in_order_and_things_are_taken_no_faster() -> None:
 
 def test_a_process_that_ends_is_told() -> None:
     with pytest.raises(BrokenProcessPool):
-        list(in_processes(end_at_seven, range(20), workers=2, start=begin, arguments=(0,)))
+        list(in_processes(EndAtSeven, (), range(20), workers=2))
+
+
+def test_one_process_is_this_one() -> None:
+    assert list(in_processes(adding, (os.getpid(),), [0, 1], workers=1)) == [os.getpid(), os.getpid() + 1]
 
 
 def test_chunks() -> None:

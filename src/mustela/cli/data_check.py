@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -73,8 +72,10 @@ def pair_folders(files: Sequence[str], folders: Sequence[str]) -> list[tuple[str
 
 def default_workers(files: Sequence[str]) -> int:
     """Return a process a core, or one where starting more would take longer than the files do."""
+    from mustela.data.parallel import cores
+
     size = sum(Path(file).stat().st_size for file in files if Path(file).is_file())
-    return 1 if size < _SMALL else os.cpu_count() or 1
+    return 1 if size < _SMALL else cores()
 
 
 def add_parser(subparsers: Subparsers) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import time
 from pathlib import Path
@@ -56,6 +55,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the data set and print what is in it."""
+    from mustela.data.parallel import cores
     from mustela.data.shapes import write_shapes
 
     start = time.perf_counter()
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
         val=args.val,
         seed=args.seed,
         world=args.world,
-        workers=args.workers if args.workers is not None else os.cpu_count() or 1,
+        workers=args.workers if args.workers is not None else cores(),
         force=args.force,
     )
     if written.fresh:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from mustela.data.check import CheckOptions
 from mustela.data.faults import Fault
@@ -85,13 +84,7 @@ def _outcomes(
     chosen = choose_stream(path, options.data_format)
     report.format = chosen.because
     items = chosen.format.read(Source(Path(path), None if folder is None else Path(folder)))
-    chunks = in_chunks(items, _CHUNK)
-    if workers <= 1:
-        worker = _Worker(path, folder, options)
-        yield from (worker.check(chunk) for chunk in chunks)
-        return
-    arguments = (path, folder, options)
-    yield from in_processes(_check_chunk, chunks, workers=workers, start=_start, arguments=arguments)
+    return in_processes(_Worker, (path, folder, options), in_chunks(items, _CHUNK), workers=workers)
 
 
 class _Worker:
@@ -102,7 +95,7 @@ class _Worker:
         self._options = options
         self._folder: ImageFolder | None = options.open_folder(folder)
 
-    def check(self, chunk: Sequence[Found]) -> _Outcome:
+    def __call__(self, chunk: Sequence[Found]) -> _Outcome:
         survey = Survey()
         return _Outcome([self._check(found, survey) for found in chunk], survey)
 
@@ -128,15 +121,3 @@ class _Worker:
             )
         except ImageError:
             return None
-
-
-# One worker a process, made when the process starts.
-_WORKERS: list[_Worker] = []
-
-
-def _start(*arguments: Any) -> None:
-    _WORKERS.append(_Worker(*arguments))
-
-
-def _check_chunk(chunk: Sequence[Found]) -> _Outcome:
-    return _WORKERS[-1].check(chunk)

@@ -47,31 +47,31 @@ def in_chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def in_processes(
-    work: Callable[[T], R],
-    items: Iterable[T],
-    *,
-    workers: int,
-    start: Callable[..., object],
-    arguments: tuple[Any, ...],
+    make: Callable[..., Callable[[T], R]], arguments: tuple[Any, ...], items: Iterable[T], *, workers: int
 ) -> Iterator[R]:
-    """Yield `work(item)` of each thing, in order.
+    """Yield `work(item)` of each thing, in order, where `work` is `make(*arguments)`, made once a process.
 
     Args:
-        work: a function of a module; done in another process.
+        make: a function or class of a module.
+        arguments: what it takes.
         items: taken no faster than results are.
-        workers: number of processes.
-        start: called first in each process, with `arguments`.
+        workers: number of processes; 1 works in this one.
 
     Raises:
         BrokenProcessPool: a process ended, or could not start, as where a script has no `__main__` guard.
     """
+    if workers == 1:
+        yield from map(make(*arguments), items)
+        return
     # Processes that are forked could inherit locks of threads; those that are spawned import anew.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=start, initargs=arguments) as pool:
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_start, initargs=(make, arguments)
+    ) as pool:
         waiting: deque[Future[R]] = deque()
         try:
             for item in items:
-                waiting.append(pool.submit(work, item))
+                waiting.append(pool.submit(_work, item))
                 if len(waiting) >= _AHEAD * workers:
                     yield waiting.popleft().result()
             while waiting:
@@ -79,3 +79,15 @@ def in_processes(
         finally:
             for future in waiting:
                 future.cancel()
+
+
+# What a process of `in_processes` does.
+_MADE: list[Callable[[Any], Any]] = []
+
+
+def _start(make: Callable[..., Callable[[Any], Any]], arguments: tuple[Any, ...]) -> None:
+    _MADE.append(make(*arguments))
+
+
+def _work(item: Any) -> Any:
+    return _MADE[-1](item)

@@ -32,7 +32,7 @@ from mustela.regions import (
     sample_window,
     write_coordinates,
 )
-from mustela.regions.part import part_of
+from mustela.regions.part import meet, part_of
 from mustela.regions.rle import Window
 
 BoxInput = Literal["random", "box", "point"]
@@ -77,9 +77,7 @@ class RenderedRegion:
             return window
         if not isinstance(self.within, Box | Point):
             return None
-        other = self.within.window(size_wh)
-        columns, rows = ((max(a[0], b[0]), min(a[1], b[1])) for a, b in zip(window, other, strict=True))
-        return (columns, rows) if columns[0] < columns[1] and rows[0] < rows[1] else window
+        return meet(window, self.within.window(size_wh)) or window
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -229,7 +229,7 @@ class _Checker:
         self._path, self._options = path, options
         self._folder = options.open_folder(folder)
 
-    def check(self, chunk: Sequence[Found]) -> list[_Entry]:
+    def __call__(self, chunk: Sequence[Found]) -> list[_Entry]:
         return [self._check(found) for found in chunk]
 
     def _check(self, found: Found) -> _Entry:
@@ -239,18 +239,6 @@ class _Checker:
             return _Entry(checked.faults, None, 0, found.last)
         row = record.id, dump_record(record), record.characters, len(record.images), record.regions
         return _Entry(checked.faults, row, len(record.turns), found.last)
-
-
-# One a process, made when the process starts.
-_CHECKERS: list[_Checker] = []
-
-
-def _start(*arguments: Any) -> None:
-    _CHECKERS.append(_Checker(*arguments))
-
-
-def _check_chunk(chunk: Sequence[Found]) -> list[_Entry]:
-    return _CHECKERS[-1].check(chunk)
 
 
 def _build(
@@ -266,12 +254,7 @@ def _build(
     report.format = chosen.because
     source = Source(Path(data_path), None if image_folder is None else Path(image_folder))
     chunks = in_chunks(chosen.format.read(source), _CHUNK)
-    arguments = (str(data_path), image_folder, options)
-    checked = (
-        in_processes(_check_chunk, chunks, workers=workers, start=_start, arguments=arguments)
-        if workers > 1
-        else map(_Checker(*arguments).check, chunks)
-    )
+    checked = in_processes(_Checker, (str(data_path), image_folder, options), chunks, workers=workers)
     rows: list[_Row] = []
     with settled(), pa.OSFile(str(folder / _TABLE), "wb") as sink, pa.ipc.new_stream(sink, _SCHEMA) as writer:
         for entry in chain.from_iterable(checked):

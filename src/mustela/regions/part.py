@@ -24,10 +24,11 @@ def part_of(region: Region, size_wh: tuple[int, int], *, within: Region | None =
     """Return what is True in `region.raster(size_wh)` and, if they meet anywhere, in that of `within` too."""
     window = _window(region, size_wh)
     if within is not None:
-        both = _meet(window, _window(within, size_wh))
-        pixels = _raster(region, size_wh, both) & _raster(within, size_wh, both)
-        if pixels.any():
-            return Part((both[0][0], both[1][0]), pixels)
+        both = meet(window, _window(within, size_wh))
+        if both is not None:
+            pixels = _raster(region, size_wh, both) & _raster(within, size_wh, both)
+            if pixels.any():
+                return Part((both[0][0], both[1][0]), pixels)
     return Part((window[0][0], window[1][0]), _raster(region, size_wh, window))
 
 
@@ -38,9 +39,10 @@ def _window(region: Region, size_wh: tuple[int, int]) -> Window:
     return (0, size_wh[0]), (0, size_wh[1])
 
 
-def _meet(first: Window, second: Window) -> Window:
+def meet(first: Window, second: Window) -> Window | None:
+    """Return the columns and rows that two windows share, None where there are none."""
     columns, rows = ((max(a[0], b[0]), min(a[1], b[1])) for a, b in zip(first, second, strict=True))
-    return (columns, rows) if columns[0] < columns[1] and rows[0] < rows[1] else ((0, 0), (0, 0))
+    return (columns, rows) if columns[0] < columns[1] and rows[0] < rows[1] else None
 
 
 def _raster(region: Region, size_wh: tuple[int, int], window: Window) -> npt.NDArray[np.bool_]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+
+from mustela.data.shapes.outlines import BoolArray
 
 Ring = list[tuple[int, int]]
-_BoolArray = npt.NDArray[np.bool_]
 _SHORT_RING = 24
 
 
-def trace_outline(mask: _BoolArray, *, stride: int = 3) -> list[Ring]:
+def trace_outline(mask: BoolArray, *, stride: int = 3) -> list[Ring]:
     """Rings of pixel corners (x, y) round all parts and holes of a mask (H, W), for the even-odd rule.
 
     Of a ring longer than 24 pixel sides only every `stride`-th corner is kept, as a hand would; with stride 1
@@ -29,7 +29,7 @@ def trace_outline(mask: _BoolArray, *, stride: int = 3) -> list[Ring]:
     return rings
 
 
-def _sides(mask: _BoolArray) -> dict[tuple[int, int], list[tuple[int, int]]]:
+def _sides(mask: BoolArray) -> dict[tuple[int, int], list[tuple[int, int]]]:
     """Each pixel side between inside and outside, as start corner -> end corners, inside on the right."""
     padded = np.pad(mask, 1)
     inner = padded[1:-1, 1:-1]

@@ -20,8 +20,8 @@ from mustela.data.shapes.marks import (
     polygon_region,
     scribble_region,
 )
-from mustela.data.shapes.outlines import FloatArray
-from mustela.data.shapes.patch import BoolArray, Patch
+from mustela.data.shapes.outlines import BoolArray, FloatArray
+from mustela.data.shapes.patch import Patch
 from mustela.data.shapes.questions import ask_name
 from mustela.data.shapes.scene import Scene, Thing, tight_box
 from mustela.data.shapes.strokes import connected_part, inner_pixel, span_stroke

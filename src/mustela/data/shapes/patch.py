@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mustela.data.shapes.contours import Ring, trace_outline
-
-BoolArray = npt.NDArray[np.bool_]
+from mustela.data.shapes.outlines import BoolArray, FloatArray
 
 _DEPTH = 4
 
@@ -39,9 +38,9 @@ class Patch:
         return shrunk if shrunk.any() else self.mask
 
     @cached_property
-    def inner_centres(self) -> npt.NDArray[np.float64]:
+    def inner_centres(self) -> FloatArray:
         """The centres (N, 2) of the `inner` pixels."""
-        centres: npt.NDArray[np.float64] = _pixels(self.inner) + np.float64(0.5)
+        centres: FloatArray = _pixels(self.inner) + np.float64(0.5)
         return centres
 
     @cached_property

@@ -8,9 +8,9 @@ from functools import cached_property
 import numpy as np
 from PIL import Image
 
-from mustela.data.shapes.outlines import FloatArray
+from mustela.data.shapes.outlines import BoolArray, FloatArray
 from mustela.data.shapes.paint import blend, paint_background, shape_alpha
-from mustela.data.shapes.patch import BoolArray, Patch
+from mustela.data.shapes.patch import Patch
 from mustela.data.shapes.world import Colour, Rgb, Shape, World
 from mustela.regions import Mask
 

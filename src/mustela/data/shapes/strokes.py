@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from mustela.data.shapes.outlines import FloatArray
-from mustela.data.shapes.patch import BoolArray, Patch
+from mustela.data.shapes.outlines import BoolArray, FloatArray
+from mustela.data.shapes.patch import Patch
 
 _PROPOSALS = 12
 _STEPS = 24
