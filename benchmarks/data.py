@@ -71,7 +71,7 @@ def generate(work: Path, count: int) -> Path:
 
 
 def make_processor(*, image_resize: ResizeWith = "pillow") -> MustelaProcessor:
-    """Make a processor of a classic composition: 336 pixels, 24 x 24 image tokens, 512 points a region."""
+    """Make a training's processor of a classic composition: 336 pixels, 24 x 24 image tokens, 512 points."""
     texts = [" ".join(WORDS) + " What is [1, 23, 456, 789]? USER: ASSISTANT:"] * 20
     control = [IMAGE_PLACEHOLDER, "<region_fea>"]
     tokenizer = train_tokenizer(texts, vocab_size=1000, control_tokens=control, end_token="</s>")
@@ -89,7 +89,7 @@ def make_processor(*, image_resize: ResizeWith = "pillow") -> MustelaProcessor:
         resized_image_wh=(SIDE, SIDE),
         image_resize=image_resize,
     )
-    return MustelaProcessor(base, get_template("compact", tokenizer=tokenizer), settings)
+    return MustelaProcessor(base, get_template("compact", tokenizer=tokenizer), settings, as_bytes=True)
 
 
 class Rendered(Dataset[int]):

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from transformers import CLIPImageProcessorPil, SiglipImageProcessorPil
 
-from mustela.data.normalising import normalise
+from mustela.data.normalising import Normaliser, normalise
 from mustela.data.resizing import RESIZERS, fitted, planes, resize_with_torch
 from mustela.errors import RegionError
 from mustela.regions import Pad, Stretch
@@ -53,6 +53,37 @@ def test_the_table_gives_the_numbers_of_the_image_processor(processor) -> None:
     assert torch.equal(first["pixel_values"], expected)
     assert torch.equal(second["pixel_values"], expected[1:])
     assert counting.calls == 2  # the trial
+
+
+def test_pictures_left_as_bytes_are_finished_to_the_same_numbers() -> None:
+    processor = SiglipImageProcessorPil(do_resize=False)
+    pixels = [planes(image) for image in pictures((48, 32), (48, 32))]
+    left = normalise(pixels, processor, as_bytes=True)
+    assert left["pixel_values"].dtype == torch.uint8
+    batch = {**left, "input_ids": torch.tensor([1])}
+    made = Normaliser({"pixel_values": processor, "tile_pixel_values": processor})(batch)
+    assert torch.equal(made["pixel_values"], normalise(pixels, processor)["pixel_values"])
+    assert made["input_ids"] is batch["input_ids"]
+    # Done again, it finds nothing to do.
+    again = Normaliser({"pixel_values": processor})(made)
+    assert again["pixel_values"] is made["pixel_values"]
+
+
+def test_what_no_table_holds_is_never_left_as_bytes() -> None:
+    processor = SiglipImageProcessorPil(size={"height": 32, "width": 32})
+    pixels = [planes(image) for image in pictures((48, 32))]
+    found = normalise(pixels, processor, as_bytes=True)["pixel_values"]
+    assert torch.equal(found, normalise(pixels, processor)["pixel_values"])
+    assert Normaliser({"pixel_values": processor})({"pixel_values": found})["pixel_values"] is found
+
+
+@pytest.mark.parametrize("size_wh", [(61, 47), (2300, 2000)])
+def test_torch_reads_pictures_in_one_piece_of_memory_and_in_several(size_wh) -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size_wh[::-1], 3), dtype=np.uint8))
+    before = np.array(image)
+    found = np.asarray(resize_with_torch(image, (40, 30)))
+    assert np.abs(found.astype(int) - np.asarray(resize(image, (40, 30)))).max() <= 2
+    assert np.array_equal(np.asarray(image), before)
 
 
 @pytest.mark.parametrize("sides", [(16, 17), (19, 13), (32, 32)])

@@ -22,7 +22,6 @@ from mustela.regions import (
     Scribble,
     Stretch,
     Transform,
-    sample_points,
 )
 
 SIZE = (640, 480)
@@ -316,36 +315,6 @@ def test_each_region_uses_the_size_of_its_own_image() -> None:
     )
     assert text(result.messages[0]).endswith("[0, 0, 999, 999] ‹region› [0, 0, 500, 250] ‹region›")
     assert [shown.image for shown in result.regions] == [0, 1]
-
-
-_BOXES = st.builds(
-    lambda x, y, w, h: Box(x, y, x + w, y + h),
-    st.integers(-5, 60), st.integers(-5, 40), st.integers(0, 30), st.integers(0, 30),
-)  # fmt: skip
-_POINTS = st.builds(Point, st.integers(0, 63), st.integers(0, 47))
-_MASKS = st.builds(
-    lambda first, second: Mask.from_array(first.raster((64, 48)) ^ second.raster((64, 48))), _BOXES, _BOXES
-)
-_POLYGONS = st.builds(
-    lambda box, x: Polygon((((box.x1, box.y1), (box.x2, box.y1), (x, box.y2)),)), _BOXES, st.integers(-5, 60)
-)
-
-
-@settings(deadline=None)
-@given(
-    st.one_of(_BOXES, _POINTS, _MASKS, _POLYGONS), st.one_of(st.none(), _BOXES, _MASKS), st.integers(1, 40)
-)
-def test_points_are_those_of_the_raster(region: Region, within: Region | None, count: int) -> None:
-    shown = RenderedRegion(region, within)
-    raster = shown.raster((64, 48))
-    if not raster.any():
-        with pytest.raises(RegionError, match="covers no pixel"):
-            shown.points((64, 48), count=count, rng=None)
-        return
-    for seed in (None, 0):
-        first, second = (None if seed is None else np.random.default_rng(seed) for _ in range(2))
-        found = shown.points((64, 48), count=count, rng=first)
-        assert (found == sample_points(raster, count=count, rng=second)).all()
 
 
 def test_unknown_options_name_the_choices() -> None:

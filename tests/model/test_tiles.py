@@ -258,3 +258,18 @@ def test_sizes_that_a_region_tower_cannot_take(scratch):
     for tower, size in ((DINO, 30), (SAM, 64)):
         with pytest.raises(ConfigError, match="region_tower_size"):
             scratch(regions=RegionSettings(encoder="mean", tower_size=size), region_tower=tower)
+
+
+def test_pictures_left_as_bytes_are_a_quarter_as_large_and_come_out_the_same(scratch):
+    regions = RegionSettings(encoder="mean", points=9, tower_size=32)
+    processor = scratch(regions=regions, classic=ANYRES, region_tower=DINO).processor
+    picture = Image.effect_noise((60, 41), 80).convert("RGB")
+    expected = processor.prepare_image(picture).inputs
+    left = processor.with_bytes().prepare_image(picture).inputs
+    assert {name for name, tensor in left.items() if tensor.dtype == torch.uint8} == {
+        "pixel_values", "tile_pixel_values", "region_pixel_values",
+    }  # fmt: skip
+    made = processor.normaliser(left)
+    assert made.keys() == expected.keys()
+    assert all(torch.equal(made[name], expected[name]) for name in made)
+    assert not processor.as_bytes

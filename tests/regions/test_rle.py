@@ -1,5 +1,6 @@
 import copy
 import json
+import re
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ def test_array_to_mask_and_back(mask):
     assert (region.raster((width, height)) == mask).all()
     assert region.raster((width, height)).flags.c_contiguous
     assert region.area((width, height)) == mask.sum()
+    assert [[region.holds(x, y) for x in range(width)] for y in range(height)] == mask.tolist()
     assert Mask.from_rle(region.to_rle()) == region
     assert Mask.from_rle({"size": [height, width], "counts": region.counts}) == region
     if mask.any():
@@ -92,6 +94,23 @@ def test_any_string_is_a_mask_that_fills_the_image_or_refused(counts):
         return
     assert mask.raster((6, 4)).shape == (4, 6)
     assert coco_mask.area({"size": [4, 6], "counts": counts.encode()}) == mask.raster((6, 4)).sum()
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.sampled_from(["5220007", "h0", "0h0", "", "5220007Q", "oooooooooooo0", "5", "o"]), max_size=4)
+)
+def test_masks_together_are_those_alone_and_an_error_is_about_one(several):
+    objects = [{"size": [4, 6], "counts": counts} for counts in several]
+    try:
+        alone = [Mask.from_rle(each) for each in objects]
+    except RegionError as error:
+        with pytest.raises(RegionError, match=re.escape(str(error))):
+            Mask.from_rles(objects)
+        return
+    together = Mask.from_rles(objects)
+    assert together == alone
+    assert [mask.ends.tolist() for mask in together] == [mask.ends.tolist() for mask in alone]
 
 
 def test_empty_mask_is_a_value_without_bounds():

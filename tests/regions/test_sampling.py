@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mustela.errors import RegionError
-from mustela.regions import Box, sample_points, sample_window
+from mustela.regions import Box, Mask, sample_points, sample_window
+from mustela.regions.sampling import draw_ranks, mask_points
 
 rasters = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=20)).filter(
     np.any
@@ -46,6 +47,24 @@ def test_a_window_gives_the_points_of_its_raster(data, count, seed):
     assert points.dtype == np.float32
     # What is drawn next must not depend on how the points were drawn.
     assert seed is None or made[0].random() == made[1].random()
+
+
+@settings(deadline=None)
+@given(st.lists(rasters, min_size=1, max_size=4), st.integers(1, 200))
+def test_masks_give_the_points_of_their_transposed_rasters_in_row_major_order(rasters, count):
+    drawn = [draw_ranks(int(raster.sum()), count, np.random.default_rng(0)) for raster in rasters]
+    points = mask_points([Mask.from_array(raster) for raster in rasters], np.stack(drawn))
+    assert points.dtype == np.float32
+    for raster, of_mask in zip(rasters, points, strict=True):
+        down = np.ascontiguousarray(raster.T)
+        turned = sample_points(down, count=count, rng=np.random.default_rng(0))[:, ::-1]
+        assert (of_mask == turned[np.lexsort((turned[:, 0], turned[:, 1]))]).all()
+
+
+def test_runs_without_pixels_change_no_point():
+    mask = Mask.from_rle({"size": [3, 4], "counts": [2, 0, 1, 2, 0, 3, 4, 0]})
+    points = mask_points([mask], np.arange(5)[None])[0]
+    assert points.tolist() == [[1.5, 0.5], [2.5, 0.5], [1.5, 1.5], [2.5, 1.5], [1.5, 2.5]]
 
 
 @pytest.mark.parametrize("height", [64, 128, 256, 512, 1024])

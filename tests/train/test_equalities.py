@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from mustela.data import dataset as dataset_module
+from mustela.data.normalising import Normaliser
+from mustela.data.processor import MustelaProcessor
 from mustela.errors import CheckpointError
 from mustela.train import checkpoint as checkpoint_module
 
@@ -138,6 +140,24 @@ def test_workers_change_nothing(runs, scratch):
     for name in ("two", "lasting"):
         assert runs.losses(name) == runs.losses("none")
         assert same_weights(runs.weights(name), runs.weights("none"))
+
+
+def test_pictures_travel_as_bytes_and_change_nothing(runs, scratch, monkeypatch):
+    arrived = []
+    normalise = Normaliser.__call__
+
+    def watched(self, inputs):
+        arrived.append(inputs["pixel_values"].dtype)
+        return normalise(self, inputs)
+
+    monkeypatch.setattr(Normaliser, "__call__", watched)
+    runs("bytes", scratch)
+    assert set(arrived) == {torch.uint8}
+    monkeypatch.setattr(MustelaProcessor, "with_bytes", lambda self: self)
+    runs("floats", scratch)
+    assert torch.float32 in arrived
+    assert runs.losses("bytes") == runs.losses("floats")
+    assert same_weights(runs.weights("bytes"), runs.weights("floats"))
 
 
 @pytest.mark.slow

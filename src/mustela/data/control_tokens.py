@@ -66,14 +66,13 @@ class ControlTokens:
     ) -> bool:
         """Tell whether any control token was read from plain text."""
         unknown_id, unknown_text = self.unknown
-        for index, (start, end) in zip(ids, offsets, strict=True):
-            if index in self.ids:
-                core = _without_blanks(text, start, end)
-                # An unknown word becomes the unknown token, and rightly so; the text "<unk>" is a word too.
-                if index == unknown_id and text[core[0] : core[1]] != unknown_text:
-                    continue
-                if covered(core, literals):
-                    return True
+        for position in [position for position, index in enumerate(ids) if index in self.ids]:
+            core = _without_blanks(text, *offsets[position])
+            # An unknown word becomes the unknown token, and rightly so; the text "<unk>" is a word too.
+            if ids[position] == unknown_id and text[core[0] : core[1]] != unknown_text:
+                continue
+            if covered(core, literals):
+                return True
         return False
 
     def encode_apart(

@@ -84,7 +84,7 @@ class PromptEncoder:
                 "nothing to learn: the conversation has no answer; add one or remove the record from training"
             )
         ids, offsets = self._tokenize(prompt, beginning)
-        slots = self._slot_positions(prompt, ids, offsets)
+        slots = self._slot_positions(prompt, ids)
         spans = tuple(_answer_positions(prompt.answers, offsets))
         taken = {position for positions in slots.values() for position in positions}
         labels = [IGNORE_INDEX] * len(ids)
@@ -138,16 +138,13 @@ class PromptEncoder:
         )
         return list(encoding["input_ids"]), list(encoding["offset_mapping"])
 
-    def _slot_positions(
-        self, prompt: Prompt, ids: Sequence[int], offsets: Sequence[Span]
-    ) -> dict[Slot, tuple[int, ...]]:
+    def _slot_positions(self, prompt: Prompt, ids: list[int]) -> dict[Slot, tuple[int, ...]]:
         found: dict[Slot, tuple[int, ...]] = {}
         for slot, text in self._slot_texts.items():
             expected = sum(kind is slot for _, _, kind in prompt.slots)
             positions: tuple[int, ...] = ()
             if slot in self._slot_ids:
-                wanted = self._slot_ids[slot]
-                positions = tuple(position for position, index in enumerate(ids) if index == wanted)
+                positions = tuple(_positions(ids, self._slot_ids[slot]))
             if len(positions) != expected:
                 remedy = "" if slot in self._slot_ids else f"; add {text!r} to the tokenizer as one token"
                 raise TemplateError(
@@ -177,6 +174,13 @@ def _encoder(
 ) -> PromptEncoder:
     # The length is part of the key because tokens may be added between two calls.
     return PromptEncoder(tokenizer, image_token=image_token, region_token=region_token)
+
+
+def _positions(ids: list[int], wanted: int) -> Iterator[int]:
+    position = -1
+    for _ in range(ids.count(wanted)):
+        position = ids.index(wanted, position + 1)
+        yield position
 
 
 def _is_plain(tokenizer: PreTrainedTokenizerFast) -> bool:

@@ -133,10 +133,13 @@ def _regions_from_native(native: Mapping[str, Any], turns: int) -> list[tuple[Re
     boxes = native.get("box_x1y1x2y2")
     if boxes is None:
         return [()] * turns
-    masks = native.get("masks") or [[None] * len(of_turn) for of_turn in boxes]
+    masks = native.get("masks")
+    if not masks:
+        return [tuple(RegionAnnotation(Box(*map(float, box))) for box in of_turn) for of_turn in boxes]
+    read = iter(Mask.from_rles([mask for of_turn in masks for mask in of_turn if mask]))
     return [
         tuple(
-            RegionAnnotation(Box(*map(float, box)), Mask.from_rle(mask) if mask else None)
+            RegionAnnotation(Box(*map(float, box)), next(read) if mask else None)
             for box, mask in zip(boxes_of_turn, masks_of_turn, strict=True)
         )
         for boxes_of_turn, masks_of_turn in zip(boxes, masks, strict=True)

@@ -1,8 +1,13 @@
-"""Normalising pictures by a table of the base's own numbers: the same result in a fraction of the time."""
+"""Normalising pictures by a table of the base's own numbers: the same result in a fraction of the time.
+
+Samples for training hold pictures as bytes, a quarter of what normalised ones take; a `Normaliser` finishes
+them where the step is computed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +22,44 @@ from mustela.data.resizing import Planes
 _Table = npt.NDArray[np.float32]
 
 
-def normalise(pictures: Sequence[Planes], image_processor: Any) -> dict[str, Tensor]:
+@dataclass(frozen=True)
+class Normaliser:
+    """Normalises pictures that a batch holds as bytes.
+
+    Args:
+        image_processors: of transformers, by the input whose pictures they normalise; they must not change.
+    """
+
+    image_processors: Mapping[str, Any]
+
+    def __call__(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a batch's inputs with `(N, 3, H, W)` float32 in place of uint8, on the same device."""
+        made = dict(inputs)
+        for name, image_processor in self.image_processors.items():
+            pixels, table = made.get(name), _table(image_processor)
+            if table is not None and isinstance(pixels, Tensor) and pixels.dtype == torch.uint8:
+                made[name] = _looked_up(pixels, table)
+        return made
+
+
+def _looked_up(pixels: Tensor, table: _Table) -> Tensor:
+    if pixels.device.type == "cpu":
+        return torch.from_numpy(_taken(pixels.numpy(), table))
+    numbers = torch.from_numpy(table).to(pixels.device)
+    return torch.stack([numbers[channel][pixels[:, channel].long()] for channel in range(3)], dim=1)
+
+
+def _taken(pictures: Sequence[Planes] | Planes, table: _Table) -> _Table:
+    values = np.empty((len(pictures), *pictures[0].shape), dtype=np.float32)
+    for picture, made in zip(pictures, values, strict=True):
+        for channel, of_channel, plane in zip(picture, table, made, strict=True):
+            np.take(of_channel, channel, out=plane, mode="clip")
+    return values
+
+
+def normalise(
+    pictures: Sequence[Planes], image_processor: Any, *, as_bytes: bool = False
+) -> dict[str, Tensor]:
     """Return `pixel_values (N, 3, H, W)` of pictures that have their size already.
 
     Normalising gives each of the 256 values of a colour one number, so these are looked up, bit for bit as
@@ -26,15 +68,13 @@ def normalise(pictures: Sequence[Planes], image_processor: Any) -> dict[str, Ten
     Args:
         pictures: colour planes `(3, H, W)` of RGB pictures of one size, at least one.
         image_processor: of transformers; it must not change meanwhile.
+        as_bytes: leave them uint8 for a `Normaliser`, unless the image processor does more.
     """
     table = _table(image_processor)
     if table is None or len({picture.shape for picture in pictures}) != 1:
         images = [Image.fromarray(picture.transpose(1, 2, 0)) for picture in pictures]
         return dict(image_processor(images, return_tensors="pt"))
-    values = np.empty((len(pictures), *pictures[0].shape), dtype=np.float32)
-    for picture, made in zip(pictures, values, strict=True):
-        for channel, of_channel, plane in zip(picture, table, made, strict=True):
-            np.take(of_channel, channel, out=plane, mode="clip")
+    values = np.stack(pictures) if as_bytes else _taken(pictures, table)
     return {"pixel_values": torch.from_numpy(values)}
 
 

@@ -55,6 +55,7 @@ def prepare_image(
     *,
     tile_processor: Any = None,
     region_processor: Any = None,
+    as_bytes: bool = False,
 ) -> PreparedImage:
     """Fit and normalise a picture.
 
@@ -64,6 +65,7 @@ def prepare_image(
         settings: how pictures are fitted.
         tile_processor: image processor of the encoder of tiles; None: the base's.
         region_processor: image processor of the region tower; only read where `settings` have one.
+        as_bytes: leave normalising to a `Normaliser` where that gives the same.
     """
     image_processor = base_processor.image_processor
     resize = settings.image_resize
@@ -73,7 +75,7 @@ def prepare_image(
         overview = transform
         if isinstance(transform, Tiled):
             overview = Stretch(image.size, settings.resized_image_wh or image.size)
-        inputs = normalise([fitted(image, overview, resize=resize)], image_processor)
+        inputs = normalise([fitted(image, overview, resize=resize)], image_processor, as_bytes=as_bytes)
     else:
         inputs = image_processor([image], **_options(base_processor))
         fit = fit_of_base(image_processor, inputs, image.size)
@@ -81,9 +83,11 @@ def prepare_image(
     tensors = {name: value for name, value in inputs.items() if name not in _FOR_EXPANSIONS} | layout
     expansion = _expansion(transform, inputs, base_processor, settings)
     if settings.image_aspect_ratio == "anyres":
-        tensors |= _tile_inputs(image, transform, tile_processor or image_processor, resize)
+        tiles_by = tile_processor or image_processor
+        tensors |= _tile_inputs(image, transform, tiles_by, resize, as_bytes=as_bytes)
     if settings.region_image_wh is not None:
-        tensors |= _region_inputs(image, transform, region_processor, settings.region_image_wh, resize)
+        wanted = settings.region_image_wh
+        tensors |= _region_inputs(image, transform, region_processor, wanted, resize, as_bytes=as_bytes)
     return PreparedImage(image.size, tensors, expansion, transform)
 
 
@@ -182,7 +186,7 @@ def _written_expansion(base_processor: Any, inputs: Any) -> list[int]:
 
 
 def _tile_inputs(
-    image: Image.Image, fit: Transform, image_processor: Any, resize: ResizeWith
+    image: Image.Image, fit: Transform, image_processor: Any, resize: ResizeWith, *, as_bytes: bool
 ) -> dict[str, Tensor]:
     if not isinstance(fit, Tiled):
         content = torch.tensor([(0, 0, *fit.encoded_wh)])
@@ -191,16 +195,22 @@ def _tile_inputs(
     return {
         "image_tiles": torch.tensor([fit.grid_wh[::-1]]),
         "image_content": torch.tensor([fit.content_xyxy]),
-        "tile_pixel_values": normalise(tiles, image_processor)["pixel_values"],
+        "tile_pixel_values": normalise(tiles, image_processor, as_bytes=as_bytes)["pixel_values"],
     }
 
 
 def _region_inputs(
-    image: Image.Image, fit: Transform, image_processor: Any, size_wh: Size, resize: ResizeWith
+    image: Image.Image,
+    fit: Transform,
+    image_processor: Any,
+    size_wh: Size,
+    resize: ResizeWith,
+    *,
+    as_bytes: bool,
 ) -> dict[str, Tensor]:
     stretched = fitted(image, Stretch(image.size, size_wh), resize=resize)
     corners = fit.points([(0, 0), fit.source_wh]) / fit.encoded_wh
     return {
-        "region_pixel_values": normalise([stretched], image_processor)["pixel_values"],
+        "region_pixel_values": normalise([stretched], image_processor, as_bytes=as_bytes)["pixel_values"],
         "region_window": torch.from_numpy(corners.ravel()[None]).float(),
     }

@@ -44,23 +44,26 @@ def choose_point(
     one, these three draw as `gaussian`. A pixel is named by its column and row, as in the original.
     """
     kind, _, anchor = mode.rpartition("|")
-    part = part_of(mask, mask.size_hw[::-1]) if kind and mask is not None else None
-    if part is None or not part.pixels.any():
+    size_wh = (0, 0) if mask is None else mask.size_hw[::-1]
+    if not kind or mask is None or not mask.area(size_wh):
         return _center(box_xyxy) if mode == "center" else _gaussian(box_xyxy, rng)
     if anchor == "uniform":
+        part = part_of(mask, size_wh)
         inside = np.flatnonzero(part.pixels)
         return _place(part, int(inside[rng.integers(len(inside))]))
     near = _center(box_xyxy) if anchor == "center" else _gaussian(box_xyxy, rng)
-    return _nearest_pixel(part, near)
+    return _nearest_pixel(mask, near)
 
 
-def _nearest_pixel(part: Part, point_xy: tuple[float, float]) -> tuple[float, float]:
-    column, row = (int(value) - start for value, start in zip(point_xy, part.left_top, strict=True))
-    height, width = part.pixels.shape
-    if 0 <= column < width and 0 <= row < height and part.pixels[row, column]:
-        return _place(part, row * width + column)
+def _nearest_pixel(mask: Mask, point_xy: tuple[float, float]) -> tuple[float, float]:
+    column, row = map(int, point_xy)
+    height, width = mask.size_hw
+    if 0 <= column < width and 0 <= row < height and mask.holds(column, row):
+        return float(column), float(row)
+    part = part_of(mask, (width, height))
     inside = np.flatnonzero(part.pixels)
-    rows, columns = np.divmod(inside, width)
+    rows, columns = np.divmod(inside, part.pixels.shape[1])
+    column, row = column - part.left_top[0], row - part.left_top[1]
     away = (columns - column) ** 2 + (rows - row) ** 2
     # Of several, the last in reading order, as in the original: hence the search from the end.
     return _place(part, int(inside[-1 - int(np.argmin(away[::-1]))]))

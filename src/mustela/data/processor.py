@@ -16,8 +16,10 @@ from transformers import AutoImageProcessor, PaliGemmaProcessor
 from transformers.processing_utils import ProcessorMixin
 
 from mustela.data.base_processor import load_base_processor
+from mustela.data.normalising import Normaliser
 from mustela.data.pictures import PreparedImage, fits_of, join_inputs, place_image, prepare_image
 from mustela.data.processor_settings import ProcessorSettings
+from mustela.data.region_points import draw_points
 from mustela.data.render import Rendered, RenderedRegion
 from mustela.data.sample_text import DigitWeights, SampleWriter
 from mustela.data.slots import check_counts
@@ -43,6 +45,7 @@ class MustelaProcessor:
         settings: see `ProcessorSettings`.
         tile_processor: image processor of the encoder of tiles; None: the base's.
         region_processor: image processor of the region tower, where there is one.
+        as_bytes: leave pictures as bytes, for `normaliser` to finish where the step is computed.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class MustelaProcessor:
         *,
         tile_processor: Any = None,
         region_processor: Any = None,
+        as_bytes: bool = False,
     ) -> None:
         self.base_processor = base_processor
         self.template = template
@@ -61,6 +65,7 @@ class MustelaProcessor:
         self.image_processor = base_processor.image_processor
         self.tile_processor = tile_processor
         self.region_processor = region_processor
+        self.as_bytes = as_bytes
         self.image_token: str = base_processor.image_token  # type: ignore[attr-defined]
         self.image_token_id: int = self.tokenizer.convert_tokens_to_ids(self.image_token)
 
@@ -84,7 +89,24 @@ class MustelaProcessor:
             self.settings,
             tile_processor=self.tile_processor,
             region_processor=self.region_processor,
+            as_bytes=self.as_bytes,
         )
+
+    def with_bytes(self) -> MustelaProcessor:
+        """Return the same processor leaving pictures as bytes."""
+        made = self.with_template(self.template)
+        made.as_bytes = True
+        return made
+
+    @property
+    def normaliser(self) -> Normaliser:
+        """What finishes batches of a processor that leaves pictures as bytes."""
+        processors = {
+            "pixel_values": self.image_processor,
+            "tile_pixel_values": self.tile_processor or self.image_processor,
+            "region_pixel_values": self.region_processor,
+        }
+        return Normaliser({name: each for name, each in processors.items() if each is not None})
 
     def encode(
         self,
@@ -192,6 +214,7 @@ class MustelaProcessor:
             self.settings,
             tile_processor=self.tile_processor,
             region_processor=self.region_processor,
+            as_bytes=self.as_bytes,
         )
 
     def place_image(self, size_wh: Size, inputs: Mapping[str, Tensor] | None = None) -> PreparedImage:
@@ -209,10 +232,8 @@ class MustelaProcessor:
         rng: np.random.Generator | None,
     ) -> Tensor:
         """Sample regions and carry their points to the encoded pictures: `(R, P, 2)` in 0..1."""
-        points = np.empty((len(regions), self.settings.region_points, 2), dtype=np.float32)
-        for region, drawn in zip(regions, points, strict=True):
-            size_wh = pictures[region.image].size_wh
-            drawn[:] = region.points(size_wh, count=self.settings.region_points, rng=rng)
+        sizes_wh = [picture.size_wh for picture in pictures]
+        points = draw_points(regions, sizes_wh, count=self.settings.region_points, rng=rng)
         if self.settings.sampling_geometry == "original":
             points -= 0.5
         shown = np.array([region.image for region in regions])

@@ -28,12 +28,8 @@ from mustela.regions import (
     Point,
     Region,
     Transform,
-    sample_points,
-    sample_window,
     write_coordinates,
 )
-from mustela.regions.part import meet, part_of
-from mustela.regions.rle import Window
 
 BoxInput = Literal["random", "box", "point"]
 
@@ -55,29 +51,6 @@ class RenderedRegion:
             return pixels
         both = pixels & self.within.raster(size_wh)
         return both if both.any() else pixels
-
-    def points(
-        self, size_wh: tuple[int, int], *, count: int, rng: np.random.Generator | None
-    ) -> npt.NDArray[np.float32]:
-        """Sample the raster, see `mustela.regions.sample_points`, drawing no more of it than needed."""
-        window = self._window(size_wh)
-        if window is not None:
-            return sample_window(window, count=count, rng=rng)
-        part = part_of(self.region, size_wh, within=self.within)
-        points = sample_points(part.pixels, count=count, rng=rng)
-        points += np.asarray(part.left_top, dtype=np.float32)
-        return points
-
-    def _window(self, size_wh: tuple[int, int]) -> Window | None:
-        """Return the window that the raster fills, None where it isn't one."""
-        if not isinstance(self.region, Box | Point):
-            return None
-        window = self.region.window(size_wh)
-        if self.within is None:
-            return window
-        if not isinstance(self.within, Box | Point):
-            return None
-        return meet(window, self.within.window(size_wh)) or window
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,10 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import torch
 from PIL import Image
+from torch import Tensor
 from torch.nn.functional import interpolate
 
 from mustela.regions import Size, Stretch, Transform
@@ -43,10 +45,23 @@ def resize_with_torch(image: Image.Image, size_wh: Size) -> Image.Image:
 
 
 def _resized(image: Image.Image, size_wh: Size) -> Planes:
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
     if image.size == size_wh:
-        return pixels[0].numpy()
-    return interpolate(pixels, size=size_wh[::-1], mode="bicubic", antialias=True)[0].numpy()
+        return planes(image)
+    pixels = _pixels(image).permute(2, 0, 1)[None]
+    return interpolate(pixels, size=size_wh[::-1], mode="bicubic", antialias=True)[0, :3].numpy()
+
+
+def _pixels(image: Image.Image) -> Tensor:
+    """Return an RGB picture's pixels `(H, W, 4)`, the last channel of no meaning, not to be written to.
+
+    They are the picture's own memory, unless it is in several pieces, as that of large ones.
+    """
+    try:
+        values = pa.array(image).values
+    except ValueError:
+        return torch.from_numpy(np.array(image.convert("RGBX")))
+    width, height = image.size
+    return torch.utils.dlpack.from_dlpack(values).view(height, width, 4)
 
 
 RESIZERS: Final[dict[ResizeWith, Resizer | None]] = {"pillow": None, "torch": resize_with_torch}

@@ -83,6 +83,8 @@ def load_image(
                 _warn_of_frames(image, label)
             image.load()
             upright = _upright(image) if exif else image
+            if upright.mode == "RGB" and upright is not source and not upright.has_transparency_data:
+                return upright
             return to_rgb(upright, background=background)
         except _DECODE_ERRORS as error:
             raise ImageError(f"{label}: damaged image ({_reason(error)}).") from error

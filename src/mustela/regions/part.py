@@ -24,7 +24,12 @@ def part_of(region: Region, size_wh: tuple[int, int], *, within: Region | None =
     """Return what is True in `region.raster(size_wh)` and, if they meet anywhere, in that of `within` too."""
     window = _window(region, size_wh)
     if within is not None:
-        both = meet(window, _window(within, size_wh))
+        if isinstance(region, Point) and isinstance(within, Mask):
+            # What a point shows is so small that the mask's bounds cost more than its pixels there.
+            within.check_size(size_wh)
+            both: Window | None = window
+        else:
+            both = meet(window, _window(within, size_wh))
         if both is not None:
             pixels = _raster(region, size_wh, both) & _raster(within, size_wh, both)
             if pixels.any():

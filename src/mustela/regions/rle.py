@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -16,6 +15,9 @@ import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
 from mustela.errors import RegionError
+
+Ends: TypeAlias = npt.NDArray[np.int64]
+"""Where each run ends, in pixels down the columns; the first run is outside."""
 
 Window: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
 """Columns and rows, each as a half-open range."""
@@ -29,16 +31,16 @@ def compress(mask: npt.NDArray[np.bool_]) -> bytes:
     return bytes(encoded["counts"])
 
 
-def decompress(counts: bytes, size_hw: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Return the `(H, W)` bool array, contiguous by rows, of counts that were checked before."""
+def decompress(ends: Ends, size_hw: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Return the `(H, W)` bool array, contiguous by rows."""
     height, width = size_hw
-    return decompress_window(counts, height, ((0, width), (0, height)))
+    return decompress_window(ends, height, ((0, width), (0, height)))
 
 
-def decompress_window(counts: bytes, height: int, window: Window) -> npt.NDArray[np.bool_]:
+def decompress_window(ends: Ends, height: int, window: Window) -> npt.NDArray[np.bool_]:
     """Return the columns and rows of a window of what `decompress` returns, without the rest."""
     (left, right), (top, bottom) = window
-    ends = np.minimum(np.maximum(_ends(counts), left * height), right * height)
+    ends = np.minimum(np.maximum(ends, left * height), right * height)
     lengths = ends.copy()
     lengths[1:] -= ends[:-1]
     lengths[0] -= left * height
@@ -48,15 +50,13 @@ def decompress_window(counts: bytes, height: int, window: Window) -> npt.NDArray
     return np.ascontiguousarray(pixels[:, top:bottom].T)
 
 
-def area(counts: bytes) -> int:
+def area(ends: Ends) -> int:
     """Return the number of pixels inside."""
-    return int(_parse(counts)[1::2].sum())
+    return int(_inside_lengths(ends).sum())
 
 
-@lru_cache(maxsize=64)
-def bounds(counts: bytes, height: int) -> tuple[float, float, float, float] | None:
+def bounds(ends: Ends, height: int) -> tuple[float, float, float, float] | None:
     """Return `(x1, y1, x2, y2)` of the pixels inside, or None if there are none."""
-    ends = _ends(counts)
     stops = ends[1::2]
     starts = ends[: 2 * len(stops) : 2]
     starts, last = starts[stops > starts], stops[stops > starts] - 1
@@ -69,9 +69,29 @@ def bounds(counts: bytes, height: int) -> tuple[float, float, float, float] | No
     return float(first_columns[0]), float(top), float(last_columns[-1] + 1), float(bottom)
 
 
-def check_counts(counts: bytes, size_hw: tuple[int, int]) -> None:
-    """Raise a `RegionError` unless compressed counts are well formed and fill the image exactly."""
-    _check_sum(_parse(counts), size_hw)
+def holds(ends: Ends, pixels: npt.NDArray[np.int64] | int) -> npt.NDArray[np.bool_]:
+    """Say of pixels, numbered down the columns, whether they are inside."""
+    inside: npt.NDArray[np.bool_] = (np.searchsorted(ends, pixels, side="right") & 1) == 1
+    return inside
+
+
+def inside_pixels(masks: Sequence[Ends], ranks: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return which pixels of masks the inside ones of `ranks (N, P)` are; both count down the columns."""
+    stops = np.concatenate([ends[1::2] for ends in masks])
+    lengths = [_inside_lengths(ends) for ends in masks]
+    # As if the masks lay behind one another, so that one search finds the runs of all.
+    seen = np.cumsum(np.concatenate(lengths))
+    first = np.cumsum([0, *(of_one.sum() for of_one in lengths[:-1])])
+    together = ranks + first[:, None]
+    runs = np.searchsorted(seen, together, side="right")
+    pixels: npt.NDArray[np.int64] = together - seen[runs] + stops[runs]
+    return pixels
+
+
+def _inside_lengths(ends: Ends) -> npt.NDArray[np.int64]:
+    stops = ends[1::2]
+    lengths: npt.NDArray[np.int64] = stops - ends[: 2 * len(stops) : 2]
+    return lengths
 
 
 def compress_counts(counts: Sequence[object], size_hw: tuple[int, int]) -> bytes:
@@ -92,7 +112,7 @@ def read_rle(rle: Mapping[str, object]) -> tuple[tuple[int, int], bytes]:
     """Return `(size_hw, compressed counts)` of an RLE object whose counts are a str, bytes or a list.
 
     The input is never changed. Missing keys and sizes that aren't two whole numbers are a `RegionError`;
-    whether compressed counts fill the image is for `check_counts` to say.
+    whether compressed counts fill the image is for `run_ends` to say.
     """
     if not isinstance(rle, Mapping) or "size" not in rle or "counts" not in rle:
         raise RegionError(f"an RLE mask needs the keys 'size' and 'counts', got {_shorten(rle)}.")
@@ -114,38 +134,52 @@ def read_rle(rle: Mapping[str, object]) -> tuple[tuple[int, int], bytes]:
     return size_hw, packed
 
 
-@lru_cache(maxsize=64)
-def _parse(counts: bytes) -> npt.NDArray[np.int64]:
-    """Return the plain counts of compressed ones; a `RegionError` if they are malformed.
+def run_ends(masks: Sequence[tuple[tuple[int, int], bytes]]) -> list[Ends]:
+    """Return where each run of masks, `(size_hw, compressed counts)`, ends: in pixels down the columns.
 
     A character holds five bits, and a sixth that says whether the number goes on; the top bit of a number's
-    last character is its sign.
+    last character is its sign. All masks are read together, as most of the time goes into single steps.
+
+    Raises:
+        RegionError: counts are malformed, or don't fill the image exactly.
     """
-    values = np.frombuffer(counts, dtype=np.uint8).astype(np.int64) - 48
-    if values.size == 0 or int(values.min()) < 0 or int(values.max()) > 63 or int(values[-1]) & 32:
-        raise RegionError(f"RLE counts {_shorten(counts)} are not in COCO's compressed form.")
+    packed = [counts for _, counts in masks]
+    characters = np.array([len(counts) for counts in packed])
+    values = np.frombuffer(b"".join(packed), dtype=np.uint8).astype(np.int64) - 48
+    if len(masks) > 1 and not characters.all():
+        return _one_by_one(masks)
+    lasts = np.cumsum(characters) - 1
+    if values.size == 0 or int(values.min()) < 0 or int(values.max()) > 63 or (values[lasts] & 32).any():
+        return _one_by_one(masks, f"RLE counts {_shorten(packed[0])} are not in COCO's compressed form.")
     group_ends = np.flatnonzero((values & 32) == 0)
     group_starts = np.concatenate([[0], group_ends[:-1] + 1])
     lengths = group_ends - group_starts + 1
     if int(lengths.max()) > _MAX_GROUPS:
-        raise RegionError(f"RLE counts {_shorten(counts)} hold a number that is too large for any image.")
+        problem = f"RLE counts {_shorten(packed[0])} hold a number that is too large for any image."
+        return _one_by_one(masks, problem)
     place = np.arange(values.size) - np.repeat(group_starts, lengths)
     numbers: npt.NDArray[np.int64] = np.add.reduceat((values & 31) << (5 * place), group_starts)
     negative = (values[group_ends] & 16) != 0
     numbers = np.where(negative, numbers - (np.int64(1) << (5 * lengths)), numbers)
-    numbers[1::2] = np.cumsum(numbers[1::2])
-    numbers[2::2] = np.cumsum(numbers[2::2])
-    # Kept, as a mask is checked, bounded and drawn one after the other.
-    numbers.setflags(write=False)
-    return numbers
+    found = []
+    start = 0
+    for (size_hw, _), stop in zip(masks, (np.searchsorted(group_ends, lasts) + 1).tolist(), strict=True):
+        counts = numbers[start:stop]
+        for differences in (counts[1::2], counts[2::2]):
+            np.cumsum(differences, out=differences)
+        _check_sum(counts, size_hw)
+        ends = np.cumsum(counts)
+        ends.setflags(write=False)
+        found.append(ends)
+        start = stop
+    return found
 
 
-@lru_cache(maxsize=64)
-def _ends(counts: bytes) -> npt.NDArray[np.int64]:
-    """Return where each run ends, in pixels down the columns."""
-    ends: npt.NDArray[np.int64] = np.cumsum(_parse(counts))
-    ends.setflags(write=False)
-    return ends
+def _one_by_one(masks: Sequence[tuple[tuple[int, int], bytes]], problem: str = "") -> list[Ends]:
+    """Read masks alone, of which one is malformed, so that the error is about that one."""
+    if len(masks) == 1:
+        raise RegionError(problem)
+    return [ends for mask in masks for ends in run_ends([mask])]
 
 
 def _read_size(size: object) -> tuple[int, int]:

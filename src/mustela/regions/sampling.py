@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from mustela.errors import RegionError
-from mustela.regions.rle import Window
+from mustela.regions.mask import Mask
+from mustela.regions.rle import Window, inside_pixels
 
 _GOLDEN = (5**0.5 - 1) / 2
 
@@ -24,7 +27,7 @@ def sample_points(
     if raster.ndim != 2 or raster.dtype != np.bool_:
         raise RegionError(f"a raster is a bool array (H, W), got {raster.dtype} of shape {raster.shape}.")
     pixels = np.flatnonzero(raster)
-    chosen = pixels[_choose(len(pixels), count, rng)]
+    chosen = pixels[draw_ranks(len(pixels), count, rng)]
     rows, columns = np.divmod(chosen, raster.shape[1])
     return _centres(columns, rows)
 
@@ -33,12 +36,28 @@ def sample_window(window: Window, *, count: int, rng: np.random.Generator | None
     """Return what `sample_points` returns for a raster that is True in a window, without making one."""
     (left, right), (top, bottom) = window
     width = right - left
-    rows, columns = np.divmod(_choose(width * (bottom - top), count, rng), max(width, 1))
+    rows, columns = np.divmod(draw_ranks(width * (bottom - top), count, rng), max(width, 1))
     return _centres(columns + left, rows + top)
 
 
-def _choose(total: int, count: int, rng: np.random.Generator | None) -> npt.NDArray[np.int64]:
-    """Return `count` ascending indices of `range(total)`, repeats only where there are fewer."""
+def mask_points(masks: Sequence[Mask], ranks: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Return the pixel centres of masks at `ranks (N, P)` among their pixels, down the columns: `(N, P, 2)`.
+
+    Each mask's points are in row-major order, as those of `sample_points`.
+    """
+    heights, widths = np.array([mask.size_hw for mask in masks]).T[..., None]
+    columns, rows = np.divmod(inside_pixels([mask.ends for mask in masks], ranks), heights)
+    pixels = rows * widths + columns
+    pixels.sort(axis=1)
+    rows, columns = np.divmod(pixels, widths)
+    return _centres(columns, rows)
+
+
+def draw_ranks(total: int, count: int, rng: np.random.Generator | None) -> npt.NDArray[np.int64]:
+    """Return `count` ascending indices of `range(total)`, repeats only where there are fewer.
+
+    They are random, or without `rng` spread evenly. A `total` of 0 or a `count` below 1 is a `RegionError`.
+    """
     if count < 1:
         raise RegionError(f"cannot sample {count} points; ask for at least 1.")
     if total == 0:
@@ -58,9 +77,9 @@ def _choose(total: int, count: int, rng: np.random.Generator | None) -> npt.NDAr
 
 
 def _centres(columns: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    points = np.empty((len(rows), 2), dtype=np.float32)
-    points[:, 0] = columns
-    points[:, 1] = rows
+    points = np.empty((*rows.shape, 2), dtype=np.float32)
+    points[..., 0] = columns
+    points[..., 1] = rows
     points += np.float32(0.5)
     return points
 

@@ -27,6 +27,7 @@ class TrainerSetup:
         trained_only: checkpoints hold only the parameters that learn; the rest comes from the base model.
         undecayed: names of parameters without weight decay.
         new_rows: by name of an embedding, its rows that learn alone.
+        normaliser: finishes the pictures of batches that hold them as bytes.
         features: puts kept features of pictures into a batch's inputs, where they are kept.
         examine: measures the model on held-out questions at each evaluation.
         record_ids: ids of training records by position.
@@ -36,6 +37,7 @@ class TrainerSetup:
     parts: Parts
     sampler: Sampler[int]
     save_processor: Callable[[Path], None]
+    normaliser: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
     trained_only: bool = False
     undecayed: tuple[str, ...] = ()
     new_rows: Mapping[str, Sequence[int]] = field(default_factory=dict)

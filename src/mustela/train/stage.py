@@ -97,7 +97,8 @@ def train_stage(
     reader, features = None, None
     if data.cache_vision_features is not None:
         reader, features = open_feature_cache(model, processor, stage)
-    samples = run.data.training_set(processor, training, reader)
+    shown = processor.with_bytes()
+    samples = run.data.training_set(shown, training, reader)
     if isinstance(samples, PackedDataset) and training.should_log:
         plan = samples.plan
         console.print(
@@ -112,6 +113,7 @@ def train_stage(
             parts=learning.parts,
             sampler=_sampler(run.data, len(samples), training),
             save_processor=processor.save_pretrained,
+            normaliser=processor.normaliser,
             trained_only=_trained_only(run),
             undecayed=learning.undecayed,
             new_rows=learning.new_rows,
@@ -123,7 +125,7 @@ def train_stage(
         args=training,
         data_collator=Collator(processor.pad_token_id),
         train_dataset=EpochView(samples),
-        eval_dataset=run.data.held_out(processor, training) if training.eval_strategy != "no" else None,
+        eval_dataset=run.data.held_out(shown, training) if training.eval_strategy != "no" else None,
         callbacks=[
             LogFile(run.folder.log, stage=stage.name, epochs=not data.streaming),
             bar,

@@ -174,6 +174,11 @@ class MustelaTrainer(CheckpointingTrainer):
         self._guard.look(loss, records)
         return loss
 
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        here = self.setup.normaliser(super()._prepare_inputs(inputs))
+        # Again, as DeepSpeed takes numbers in its own precision.
+        return super()._prepare_inputs(here)
+
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Compute the loss; the model isn't told which records it sees."""
         inputs = {name: value for name, value in inputs.items() if name != "record"}
