@@ -215,7 +215,15 @@ def speeds(work: Path) -> dict[str, dict[str, float]]:
     def whole(chosen: RecordDataset) -> float:
         return timed(lambda number: collator([chosen[i] for i in group(number)]), batches) * BATCH
 
-    obvious = timed(lambda number: reference.collate([reference[i] for i in group(number)]), batches) * BATCH
+    def obvious_batch(number: int) -> dict[str, Any]:
+        return reference.collate([reference[i] for i in group(number)])
+
+    obvious = timed(obvious_batch, batches) * BATCH
+    finish = fast_processor.normaliser
+    ready = {
+        "mustela": timed(lambda number: finish(collator([fast[i] for i in group(number)])), batches) * BATCH,
+        "reference": timed(lambda number: reference.points(obvious_batch(number), POINTS), batches) * BATCH,
+    }
     return {
         "decode (JPEG to RGB)": {
             "mustela": timed(lambda index: load_image(folder / found[index].images[0].path)),
@@ -257,6 +265,7 @@ def speeds(work: Path) -> dict[str, dict[str, float]]:
         },
         "everything": {"mustela": whole(dataset), "reference": obvious},
         "everything, image_resize: torch": {"mustela": whole(fast), "reference": obvious},
+        "the same, and pictures normalised, points drawn": ready,
     }
 
 

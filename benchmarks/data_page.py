@@ -44,15 +44,17 @@ def page(result: dict[str, Any], *, command: str) -> str:
     decode = 1000 / steps["decode (JPEG to RGB)"]["mustela"]
     fit = 1000 / steps["fit the picture, image_resize: torch"]["mustela"]
     bound = _filled(
-        f"What bounds it: of {whole:.1f} ms a record, {decode:.1f} are libjpeg's and {fit:.1f} are resizing"
-        " and normalising; the rest is Python, for regions and text. Pillow's reduced decoding (draft) does"
-        " not help here: it would halve the sides, below what the encoder takes."
+        f"What bounds it: of {whole:.1f} ms a record, {decode:.1f} are libjpeg's and {fit:.1f} are resizing;"
+        " the rest is Python, for regions and text. Pillow's reduced decoding (draft) does not help here: it"
+        " would halve the sides, below what the encoder takes."
     )
     reference = _filled(
-        "The reference checks nothing, forgets EXIF rotation, draws no points from regions (a model would"
-        " have to, from the masks) and keeps all records in memory: reading one is looking up a list. Its"
-        f" masks have to be sent from worker to trainer: {result['mask_mb']:.1f} MB a batch of"
-        f" {result['batch']} in place of {result['point_mb']:.2f} MB of points."
+        "Each leaves something to the training step: mustela the normalising of pictures, which are bytes"
+        " until then, the reference the drawing of points from its masks. The last row has both, as the step"
+        " would do them on a CPU: there, the two have come to the same. The reference checks nothing, forgets"
+        " EXIF rotation and keeps all records in memory: reading one is looking up a list. Its masks have to"
+        f" be sent from worker to trainer: {result['mask_mb']:.1f} MB a batch of {result['batch']}, not"
+        f" {result['point_mb']:.2f} MB of points."
     )
     return f"""# Data of GRIT's size
 

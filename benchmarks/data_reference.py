@@ -82,3 +82,13 @@ class Reference:
             "pixels": torch.stack([sample["pixels"] for sample in samples]),
             "masks": torch.cat([sample["masks"] for sample in samples]),
         }
+
+    def points(self, batch: dict[str, Any], count: int) -> torch.Tensor:
+        """Draw points from a batch's masks, which is left to the step."""
+        drawn = []
+        for mask in batch["masks"]:
+            inside = mask.nonzero()
+            few = count > len(inside)
+            chosen = torch.randint(len(inside), (count,)) if few else torch.randperm(len(inside))[:count]
+            drawn.append(inside[chosen].flip(-1) / torch.tensor(mask.shape[::-1]))
+        return torch.stack(drawn)

@@ -238,7 +238,7 @@ class MustelaProcessor:
             points -= 0.5
         shown = np.array([region.image for region in regions])
         for index in set(shown.tolist()):
-            transform, here = pictures[index].transform, shown == index
+            transform, here = pictures[index].transform, slice(None) if len(pictures) == 1 else shown == index
             encoded = transform.points(points[here].reshape(-1, 2)) / np.asarray(transform.encoded_wh)
             points[here] = np.clip(encoded, 0, 1).reshape(-1, *points.shape[1:])
         return torch.from_numpy(points)
