@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from transformers import CLIPImageProcessorPil, SiglipImageProcessorPil
 
-from mustela.data.normalising import Normaliser, normalise
+from mustela.data.normalising import Normaliser, _gathered, _table, normalise
 from mustela.data.resizing import RESIZERS, fitted, planes, resize_with_torch
 from mustela.errors import RegionError
 from mustela.regions import Pad, Stretch
@@ -64,6 +64,8 @@ def test_pictures_left_as_bytes_are_finished_to_the_same_numbers() -> None:
     made = Normaliser({"pixel_values": processor, "tile_pixel_values": processor})(batch)
     assert torch.equal(made["pixel_values"], normalise(pixels, processor)["pixel_values"])
     assert made["input_ids"] is batch["input_ids"]
+    # As on a GPU.
+    assert torch.equal(_gathered(batch["pixel_values"], _table(processor)), made["pixel_values"])
     # Done again, it finds nothing to do.
     again = Normaliser({"pixel_values": processor})(made)
     assert again["pixel_values"] is made["pixel_values"]

@@ -113,7 +113,7 @@ class Mask:
 
     def holds(self, column: int, row: int) -> bool:
         """Say whether a pixel of the image is inside."""
-        return bool(rle.holds(self.ends, column * self.size_hw[0] + row))
+        return rle.holds(self.ends, column * self.size_hw[0] + row)
 
     def area(self, size_wh: tuple[int, int]) -> int:
         """Return the number of pixels; a `RegionError` if the mask belongs to another image size."""

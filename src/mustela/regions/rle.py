@@ -69,10 +69,9 @@ def bounds(ends: Ends, height: int) -> tuple[float, float, float, float] | None:
     return float(first_columns[0]), float(top), float(last_columns[-1] + 1), float(bottom)
 
 
-def holds(ends: Ends, pixels: npt.NDArray[np.int64] | int) -> npt.NDArray[np.bool_]:
-    """Say of pixels, numbered down the columns, whether they are inside."""
-    inside: npt.NDArray[np.bool_] = (np.searchsorted(ends, pixels, side="right") & 1) == 1
-    return inside
+def holds(ends: Ends, pixel: int) -> bool:
+    """Say whether a pixel, numbered down the columns, is inside."""
+    return bool(np.searchsorted(ends, pixel, side="right") & 1)
 
 
 def inside_pixels(masks: Sequence[Ends], ranks: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
