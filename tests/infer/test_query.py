@@ -4,8 +4,8 @@ from mustela.data.message import Slot
 from mustela.data.record import ImageRef, Record, RegionAnnotation, Turn
 from mustela.data.render import RenderOptions, render, sample_rng
 from mustela.errors import CountMismatchError, RegionError
-from mustela.infer import Exchange, Query, render_query
-from mustela.regions import Box, Point, Polygon
+from mustela.infer import Exchange, Query, check_in_picture, render_query
+from mustela.regions import Box, Mask, Point, Polygon, Scribble
 
 SIZE = (100, 50)
 BOX, POINT = Box(10, 5, 50, 25), Point(20, 30)
@@ -89,3 +89,33 @@ def test_typed_control_strings_are_text(typed: str) -> None:
     assert found.messages[0].count(Slot.IMAGE) == 1
     assert found.messages[0].count(Slot.REGION) == 0
     assert typed in found.messages[0].plain_text
+
+
+@pytest.mark.parametrize(
+    ("region", "message"),
+    [
+        (Box(0.1, 0.2, 0.5, 0.6), "the box has only coordinates in 0..1"),
+        (Scribble(((0.1, 0.2), (0.3, 0.4))), "the scribble has only coordinates in 0..1"),
+        (Polygon((((0.1, 0.1), (0.9, 0.1), (0.5, 0.8)),)), "the polygon has only coordinates in 0..1"),
+        (Box(500, 40, 800, 90), r"the box lies outside the picture: it reaches over \[500, 40, 800, 90\]"),
+        (Point(300, 20), "the point lies outside the picture"),
+        (Polygon((((10, 60), (90, 60), (50, 80)),)), "the polygon lies outside the picture"),
+        (Scribble(((200, 10), (250, 10))), "the scribble lies outside the picture"),
+    ],
+)
+def test_a_region_in_other_units_or_outside_is_refused_with_the_pictures_size(region, message) -> None:
+    with pytest.raises(RegionError, match=f"{message}.*100 x 50"):
+        render_query(Query("a.png", "What is <region>?", (region,)), SIZE, options=OPTIONS)
+
+
+def test_a_mask_for_another_picture_is_refused() -> None:
+    with pytest.raises(RegionError, match="40 wide x 50 high"):
+        check_in_picture(Mask((50, 40), [0, 2000]), SIZE)
+
+
+@pytest.mark.parametrize(
+    "region",
+    [Point(0.5, 0.5), Scribble(((0.5, 0.5),)), Box(0, 0, 1, 1), Box(0.5, 0.5, 1.5, 1), Box(-20, -20, 5, 5)],
+)
+def test_a_region_of_the_first_pixel_or_one_that_reaches_out_is_taken(region) -> None:
+    check_in_picture(region, SIZE)

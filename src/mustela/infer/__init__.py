@@ -6,6 +6,7 @@ from mustela.infer.predictor import Answer, Predictor
 from mustela.infer.query import (
     Exchange,
     Query,
+    check_in_picture,
     default_options,
     placeholder_numbers,
     question_parts,
@@ -21,6 +22,7 @@ __all__ = [
     "Query",
     "Row",
     "Sampling",
+    "check_in_picture",
     "decode_rows",
     "default_options",
     "encode_pictures",

@@ -13,7 +13,17 @@ from mustela.data.message import Message, Slot
 from mustela.data.processor import MustelaProcessor
 from mustela.data.render import Rendered, RenderedRegion, RenderOptions
 from mustela.errors import CountMismatchError, RegionError
-from mustela.regions import Region, Size, Transform, write_coordinates
+from mustela.regions import (
+    Box,
+    Mask,
+    Point,
+    Polygon,
+    Region,
+    Scribble,
+    Size,
+    Transform,
+    write_coordinates,
+)
 
 ImageInput = str | Path | Image.Image
 _PLACEHOLDER = re.compile(r"<region(\d*)>")
@@ -65,7 +75,7 @@ def render_query(
     `frames` are of `MustelaProcessor.frames`.
 
     Raises CountMismatchError when placeholders and regions don't add up, RegionError for regions without a
-    picture.
+    picture or outside it.
     """
     rounds = [(item.question, item.regions) for item in query.history] + [(query.text, query.regions)]
     sizes_wh = [] if size_wh is None else [size_wh]
@@ -75,6 +85,8 @@ def render_query(
         asked = [RenderedRegion(regions[index]) for index in placeholder_numbers(text, len(regions))]
         if asked and size_wh is None:
             raise RegionError(f"{len(regions)} regions but no picture: choose one with set_image first.")
+        for each in asked:
+            check_in_picture(each.region, sizes_wh[0])
         start: tuple[str | Slot, ...] = (Slot.IMAGE, "\n") if number == 0 and size_wh is not None else ()
         parts = question_parts(text, asked, sizes_wh, options=options, frames=frames)
         messages.append(Message("user", (*start, *parts)))
@@ -82,6 +94,51 @@ def render_query(
         if number < len(query.history):
             messages.append(Message("assistant", (query.history[number].answer,)))
     return Rendered("question", tuple(messages), tuple(shown) if options.add_region_feature else ())
+
+
+def check_in_picture(region: Region, size_wh: Size) -> None:
+    """Refuse a region that can't have been meant: in other units than pixels, or outside the picture.
+
+    Args:
+        region: what somebody asks about.
+        size_wh: of the picture, in pixels.
+
+    Raises:
+        RegionError: all its coordinates are fractions in 0..1, it lies outside the picture, or it is a mask
+            for another size. A place in the first pixel is none of these.
+    """
+    if isinstance(region, Mask):
+        region.check_size(size_wh)
+        return
+    width, height = size_wh
+    kind = type(region).__name__.lower()
+    units = f"Regions are in pixels of the picture, which has {width} x {height}"
+    if _misses(region, size_wh):
+        reach = ", ".join(f"{value:g}" for value in region.bounds_xyxy())
+        raise RegionError(f"the {kind} lies outside the picture: it reaches over [{reach}]. {units}.")
+    numbers = _numbers(region)
+    fractions = 0 <= min(numbers) <= max(numbers) <= 1 and not all(value.is_integer() for value in numbers)
+    if fractions and len(numbers) > 2 and min(width, height) > 1:
+        raise RegionError(
+            f"the {kind} has only coordinates in 0..1. {units}: multiply by its width and height."
+        )
+
+
+def _misses(region: Point | Box | Scribble | Polygon, size_wh: Size) -> bool:
+    if isinstance(region, Point | Box):
+        return region.area(size_wh) == 0
+    # Without filling the outline, which may take long.
+    x1, y1, x2, y2 = region.bounds_xyxy()
+    return x2 < 0 or y2 < 0 or x1 >= size_wh[0] or y1 >= size_wh[1]
+
+
+def _numbers(region: Point | Box | Scribble | Polygon) -> list[float]:
+    match region:
+        case Scribble(points):
+            return [value for xy in points for value in xy]
+        case Polygon(rings):
+            return [value for ring in rings for xy in ring for value in xy]
+    return [*region.bounds_xyxy()] if isinstance(region, Box) else [region.x, region.y]
 
 
 def question_parts(

@@ -18,6 +18,7 @@ from mustela.constants import POINT_RADIUS
 from mustela.errors import RegionError
 from mustela.regions import raster as fill
 from mustela.regions.checks import (
+    LARGEST_COORDINATE,
     XY,
     XYXY,
     bounds,
@@ -33,9 +34,6 @@ from mustela.regions.rle import Window
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
 SCRIBBLE_WIDTH = 5.0
-LARGEST_COORDINATE = (
-    1e9  # in pixels; far beyond any image, near enough for exact arithmetic in double precision
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mustela.data.message import Message, Role, Slot
 from mustela.data.render import Rendered, RenderedRegion, RenderOptions
 from mustela.errors import RegionError
-from mustela.infer import question_parts, region_indices
+from mustela.infer import check_in_picture, question_parts, region_indices
 from mustela.regions import Mask, Region, Transform, region_from_json
 from mustela.serve.errors import refused
 from mustela.serve.images import Picture
@@ -150,6 +150,7 @@ def _in_picture(
     if seen == 0 or image < 0:
         raise RegionError("a region has no picture: put one into the message or before it.")
     check_region(region, sizes_wh[image], limits)
+    check_in_picture(region, sizes_wh[image])
     return RenderedRegion(region, image=image)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 from mustela.errors import ConfigError
 from mustela.infer import MAX_NEW_TOKENS
-from mustela.regions import Mask, Polygon, Region, Scribble
+from mustela.regions import Polygon, Region, Scribble
 from mustela.serve.errors import ApiError, refused
 
 __all__ = ["Limits", "check_region", "too_many"]
@@ -72,15 +72,11 @@ class Limits:
 
 
 def check_region(region: Region, size_wh: tuple[int, int], limits: Limits) -> None:
-    """Refuse a region whose outline would take long to fill, or whose mask is for another picture.
+    """Refuse a region whose outline would take long to fill.
 
     Raises:
         ApiError: it is refused.
-        RegionError: a mask's size is not the picture's.
     """
-    if isinstance(region, Mask):
-        region.check_size(size_wh)
-        return
     if not isinstance(region, Scribble | Polygon):
         return
     lines = region.rings if isinstance(region, Polygon) else (region.points,)
