@@ -206,3 +206,14 @@ def test_the_sum_of_losses_adds_up(pair):
     total, count = sum_and_count(pair, pair.batch(samples))
     assert total == pytest.approx(sum(each[0] for each in sums), rel=1e-5)
     assert count == sum(each[1] for each in sums)
+
+
+def test_a_smoothed_loss_is_partly_the_mean_over_the_vocabulary() -> None:
+    logits = torch.randn(5, 7, generator=torch.Generator().manual_seed(0))
+    targets, weights = torch.tensor([0, 6, 3, 3, 1]), torch.tensor([1.0, 0.5, 0.0, 1.0, 2.0])
+    logged = logits.log_softmax(-1)
+    sharp = -logged[torch.arange(5), targets]
+    expected = ((0.9 * sharp - 0.1 * logged.mean(-1)) * weights).sum() / 5
+    torch.testing.assert_close(
+        supervised_loss(logits, targets, weights_L=weights, smoothing=0.1, items=5), expected
+    )

@@ -16,6 +16,7 @@ BOX = Box(64, 96, 192, 192)
     [
         "The dog [100, 200, 300, 400].",
         "(100,200),(300,400)",
+        "\uff3b100\uff0c200\uff0c300\uff0c400\uff3d",
         "( 100 , 200 ) , ( 300 , 400 )",
         "((100, 200), (300, 400))",
         "[[100, 200], [300, 400]]",
@@ -137,6 +138,10 @@ def test_several_boxes_with_their_phrases_and_spans():
         ("There is a man. The dog [1,2,3,4] runs", ["The dog"]),
         ("<ref>the dog</ref><box>(1,2),(3,4)</box><box>(5,6),(7,8)</box>", ["the dog", "the dog"]),
         ('[{"bbox_2d": [1,2,3,4], "label": "a b"}, {"label": "c", "bbox": [5,6,7,8]}]', ["a b", "c"]),
+        (r'{"bbox_2d": [1,2,3,4], "label": "the \"STOP\" sign"}', ['the "STOP" sign']),
+        (r'{"bbox_2d": [1,2,3,4], "label": "\u72d7"}', ["\u72d7"]),
+        (r"{'bbox_2d': [1,2,3,4], 'label': 'the dog\'s ball'}", ["the dog's ball"]),
+        (r'{"bbox_2d": [1,2,3,4], "label": "a \ud800 b"}', [r"a \ud800 b"]),
         ('{"bbox_2d": [1,2,3,4]}', [""]),
         ("[1,2,3,4]", [""]),
         ("1. dog: [1,2,3,4]\n2. cat: [5,6,7,8]", ["dog", "cat"]),

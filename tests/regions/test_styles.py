@@ -171,3 +171,11 @@ def test_numbers_of_another_style_are_rejected_with_a_reason():
 def test_unknown_style():
     with pytest.raises(RegionError, match="Choose one of: bins, corners"):
         write_coordinates(Point(1, 1), SIZE, style="words")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("between", [", ", " ", "\n"])
+def test_several_boxes_as_corners_stay_boxes_where_one_is_a_line(between) -> None:
+    boxes = [Box(342, 282, 342, 413), Box(239, 130, 617, 301)]
+    text = between.join(write_coordinates(box, (640, 480), style="corners") for box in boxes)
+    found = read_coordinates(text, (640, 480), style="corners").regions
+    assert [type(each.region) for each in found] == [Box, Box]

@@ -304,6 +304,24 @@ def test_digits_can_weigh_less(runs, scratch, shapes):
     assert runs.losses("weighted")[0][2] < runs.losses("even")[0][2]
 
 
+def test_labels_are_smoothed_where_they_are_learned(runs, scratch):
+    weighed = {**scratch, "coordinate_digit_weights": [1.0, 0.1, 0.01]}
+    plain, hardly, smoothed = (
+        [loss for *_, loss in runs.losses(name)]
+        for name, factor in (("plain", 0), ("hardly", 1e-7), ("smoothed", 0.5))
+        if runs(name, {**weighed, "label_smoothing_factor": factor})
+    )
+    assert hardly == pytest.approx(plain, rel=1e-4)
+    assert smoothed != pytest.approx(plain, rel=1e-2)
+
+
+def test_a_checkpoint_of_weights_alone_is_not_gone_on_from(runs, scratch):
+    recipe = {**scratch, "save_only_model": True, "save_steps": 2}
+    runs.interrupted("weights", recipe, at=3)
+    with pytest.raises(CheckpointError, match=r"checkpoint-2 holds weights only \(--save_only_model\)"):
+        runs("weights", recipe)
+
+
 def test_another_template_than_the_model_s_own_is_told(runs, scratch, caplog):
     runs("first", scratch, ["--max_steps", 1])
     further = {name: value for name, value in scratch.items() if name not in ("from_scratch", "version")}

@@ -292,6 +292,7 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         attention_mask: Tensor | dict[str, Tensor] | None = None,
         labels: Tensor | None = None,
         label_weights: Tensor | None = None,
+        label_smoothing: float = 0.0,
         num_items_in_batch: Tensor | int | None = None,
         **inputs: Any,
     ) -> MustelaOutput:
@@ -302,6 +303,7 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             attention_mask: `(B, T)`, 0 at padding.
             labels: `(B, T)` token ids, -100 where unsupervised; shifted inside.
             label_weights: `(B, T)` factor of each label's loss.
+            label_smoothing: share of each label that is spread over the whole vocabulary.
             num_items_in_batch: supervised tokens to divide the loss by; the Trainer gives those of the whole
                 accumulated batch.
             inputs: `region_points (R, P, 2)` and `region_image (R,)`; the base's image tensors, or
@@ -342,7 +344,9 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 outputs = self.base(input_ids=input_ids, attention_mask=attention_mask, **inputs)
         logits = outputs.logits[0]
         weights = None if label_weights is None else label_weights[:, 1:][kept]
-        loss = supervised_loss(logits, targets[kept], weights_L=weights, items=num_items_in_batch)
+        loss = supervised_loss(
+            logits, targets[kept], weights_L=weights, smoothing=label_smoothing, items=num_items_in_batch
+        )
         return MustelaOutput(loss=loss, logits=logits)
 
     @torch.no_grad()

@@ -247,4 +247,4 @@ class Search:
 
 def _ordered(chain: Sequence[_Pair]) -> bool:
     corners = zip(chain[::2], chain[1::2], strict=True)
-    return all(a.values[0] < b.values[0] and a.values[1] < b.values[1] for a, b in corners)
+    return all(a.values[0] <= b.values[0] and a.values[1] <= b.values[1] for a, b in corners)

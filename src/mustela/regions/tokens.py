@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ class Token:
     value: float = math.nan
 
 
-OPENERS = {"[": "]", "(": ")", "{": "}", "\uff08": "\uff09", "\u3010": "\u3011"}
+OPENERS = {"[": "]", "(": ")", "{": "}", "\uff08": "\uff09", "\u3010": "\u3011", "\uff3b": "\uff3d"}
 
 # Every alternative either fails on its first character or never gives back what it took, so there is no text
 # on which matching costs more than its length; the counted repeats bound the rest.
@@ -43,8 +44,8 @@ _TOKEN = re.compile(
     | (?P<tag><[/|]{0,2}[A-Za-z_]{1,24}[/|]{0,2}>)
     | (?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)
     | (?P<word>\w+)
-    | (?P<open>[\[({\uff08\u3010])
-    | (?P<close>[\])}\uff09\u3011])
+    | (?P<open>[\[({\uff08\u3010\uff3b])
+    | (?P<close>[\])}\uff09\u3011\uff3d])
     | (?P<comma>[,;\uff0c\u3001\uff1b])
     | (?P<skip>[\s"'`*_$\\]+)
     | (?P<other>.)
@@ -54,7 +55,9 @@ _TOKEN = re.compile(
 _LABEL_KEYS = frozenset(
     {"label", "name", "phrase", "text_content", "class", "category", "object", "ref", "desc"}
 )
-_LABEL_VALUE = re.compile(r"""["']?[ \t\n]{0,9}[:=][ \t\n]{0,9}(?:"([^"]{0,200})"|'([^']{0,200})')""")
+_LABEL_VALUE = re.compile(
+    r"""["']?[ \t\n]{0,9}[:=][ \t\n]{0,9}(?:"((?:[^"\\]|\\.){0,200})"|'((?:[^'\\]|\\.){0,200})')""", re.DOTALL
+)
 _KEY_END = re.compile(r"""["']?[ \t\n]{0,9}[:=]""")
 _NOT_FINITE = frozenset({"nan", "inf", "infinity"})
 _UNITS = frozenset({"px", "pixel", "pixels"})
@@ -101,11 +104,23 @@ def _word(written: str, text: str, start: int, end: int) -> Token | None:
     if lower in _LABEL_KEYS:
         value = _LABEL_VALUE.match(text, end)
         if value is not None:
-            return Token(Kind.LABEL, start, value.end(), value.group(1) or value.group(2) or "")
+            return Token(Kind.LABEL, start, value.end(), _unescaped(value.group(1) or value.group(2) or ""))
     key = _KEY_END.match(text, end)
     if key is not None:
         return Token(Kind.KEY, start, key.end(), lower)
     return Token(Kind.WORD, start, end, written)
+
+
+def _unescaped(value: str) -> str:
+    """Return a string of JSON, or of Python in single quotes, as meant; as written where it is neither."""
+    if "\\" not in value:
+        return value
+    try:
+        meant = str(json.loads('"' + value.replace("\\'", "'") + '"', strict=False))
+        meant.encode()  # half a surrogate pair can't be written anywhere
+    except ValueError:
+        return value
+    return meant
 
 
 def _float(written: str) -> float:

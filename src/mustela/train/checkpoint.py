@@ -149,3 +149,18 @@ def check_processes(checkpoint: Path, processes: int) -> None:
         f"{checkpoint} was written by {saved} processes, and now there are {processes}. Random numbers and "
         f"batches belong to one number of processes: go on with {saved}, or {anew}."
     )
+
+
+def check_holds_state(checkpoint: Path) -> None:
+    """Make sure that a checkpoint holds more than weights, so that training can go on from it.
+
+    Raises:
+        CheckpointError: it was written with `save_only_model`.
+    """
+    if list(checkpoint.glob("rng_state*.pth")):
+        return
+    raise CheckpointError(
+        f"{checkpoint} holds weights only (--save_only_model), no state of the optimizer and the schedule: "
+        "training can't go on from it. Begin anew from its weights in another --output_dir: "
+        f"--model_name_or_path {checkpoint}."
+    )

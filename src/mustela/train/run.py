@@ -17,6 +17,7 @@ from mustela.config.training import StageArguments, TrainingArguments
 from mustela.model.adapter import is_adapter, read_adapter
 from mustela.train.build import Built, build, classic_of, go_on
 from mustela.train.checkpoint import (
+    check_holds_state,
     check_processes,
     check_resumable,
     checkpoints,
@@ -228,6 +229,7 @@ def _checkpoint(run: StageRun, *, is_main: bool, console: Console) -> Path | Non
     if named is not None and run.number == 1:
         check_resumable(Path(named))
         check_processes(Path(named), run.stage.training.world_size)
+        check_holds_state(Path(named))
         return Path(named)
     newest = newest_checkpoint(
         run.path, tell=lambda message: console.print(message, markup=False, highlight=False, soft_wrap=True)
@@ -236,6 +238,8 @@ def _checkpoint(run: StageRun, *, is_main: bool, console: Console) -> Path | Non
     if is_main and run.path.is_dir():
         remove_incomplete(run.path)
     _wait(run.stage.training)
+    if newest is not None:
+        check_holds_state(newest)
     return newest
 
 

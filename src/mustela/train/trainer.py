@@ -58,6 +58,8 @@ class MustelaTrainer(CheckpointingTrainer):
             model.base.model.language_model.compile(
                 backend=self.args.torch_compile_backend, mode=self.args.torch_compile_mode, dynamic=True
             )
+        # The model smooths: the Trainer's own way neither shifts labels nor knows their weights.
+        self.label_smoother = None
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
         self._samples = 0
@@ -185,6 +187,8 @@ class MustelaTrainer(CheckpointingTrainer):
         if self.setup.features is not None:
             with self.accelerator.autocast():
                 inputs = self.setup.features(inputs)
+        if model.training and self.args.label_smoothing_factor:
+            inputs["label_smoothing"] = self.args.label_smoothing_factor
         return super().compute_loss(model, inputs, *args, **kwargs)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
