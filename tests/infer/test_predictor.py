@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from mustela.errors import CountMismatchError, ImageError, RegionError
+from mustela.errors import ConfigError, CountMismatchError, ImageError, RecordError, RegionError
 from mustela.infer import Predictor, Query, encode_pictures, generate_texts
+from mustela.infer.generation import room_for_answers
 from mustela.regions import Box, FoundRegion, Mask, Point, Polygon, Scribble
 
 NEW = 8
@@ -222,3 +223,73 @@ def test_pictures_encoded_beforehand_give_the_same_answers(predictor, picture) -
         max_new_tokens=NEW,
     )
     assert direct == reused
+
+
+@pytest.mark.parametrize("options", [{"num_beams": 3}, {"do_sample": True, "num_beams": 2}])
+def test_beams_leave_the_picture_as_it_was(predictor, picture, options) -> None:
+    predictor.set_image(picture)
+    before = predictor.ask("What is <region>?", regions=[BOX], max_new_tokens=NEW)
+    predictor.ask("What is <region>?", regions=[BOX], max_new_tokens=NEW, **options)
+    assert predictor.ask("What is <region>?", regions=[BOX], max_new_tokens=NEW) == before
+
+
+def test_a_temperature_asks_for_sampling(predictor, picture) -> None:
+    predictor.set_image(picture)
+    torch.manual_seed(0)
+    said = {predictor.ask("Hi", max_new_tokens=NEW, temperature=5.0).text for _ in range(3)}
+    assert len(said) > 1
+    assert (
+        predictor.ask("Hi", max_new_tokens=NEW, temperature=0.0).text
+        == predictor.ask("Hi", max_new_tokens=NEW).text
+    )
+
+
+def test_a_question_beyond_the_model_s_context_is_refused_and_answers_end_there(predictor) -> None:
+    context = predictor.model.config.get_text_config().max_position_embeddings
+    for ask in (predictor.ask, lambda text: predictor.ask_many([Query(None, "Hi"), Query(None, text)])):
+        with pytest.raises(ConfigError, match=rf"a prompt has \d+ tokens, but the model takes {context} "):
+            ask("Hi " * context)
+    counted = predictor.processor.encode(
+        predictor._render(Query(None, "Hi"), None), [], rng=None, generation=True
+    )
+    most = room_for_answers(predictor.model, [counted])
+    assert most == context - len(counted["input_ids"])
+    asked = {}
+
+    def generate(*_, max_new_tokens, **__):
+        asked["most"] = max_new_tokens
+        return [""]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mustela.infer.predictor.generate_texts", generate)
+        predictor.ask("Hi", max_new_tokens=10 * context)
+    assert asked["most"] == most
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"regions": BOX}, RegionError, "not a list of regions"),
+        ({"regions": [(3, 4, 30, 40)]}, RegionError, r"\(3, 4, 30, 40\) is no region"),
+        ({"regions": [BOX], "history": ["earlier"]}, RegionError, "'earlier' is no Exchange"),
+        ({"regions": [BOX], "num_return_sequences": 2}, ConfigError, "a question has one answer"),
+        ({"regions": [BOX], "return_dict_in_generate": True}, ConfigError, "answers are texts"),
+    ],
+)
+def test_what_is_no_question_is_told(predictor, picture, options, error, message) -> None:
+    predictor.set_image(picture)
+    with pytest.raises(error, match=message):
+        predictor.ask("What is <region>?", **options)
+
+
+def test_what_is_no_picture_no_text_or_no_batch_is_told(predictor, picture) -> None:
+    with pytest.raises(ImageError, match=r"not ndarray; an array becomes one by PIL.Image.fromarray"):
+        predictor.set_image(np.zeros((4, 4, 3), dtype=np.uint8))
+    with pytest.raises(ImageError, match="zero byte"):
+        predictor.set_image("a\0b.jpg")
+    with pytest.raises(RecordError, match="isn't valid Unicode: character 4"):
+        predictor.ask("caf\udce9?")
+    with pytest.raises(ConfigError, match="batch_size is 0"):
+        predictor.ask_many([Query(None, "Hi")], batch_size=0)
+    with pytest.raises(CountMismatchError):
+        predictor.ask("<region" + "1" * 5000 + ">", regions=[BOX])

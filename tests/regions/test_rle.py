@@ -145,3 +145,8 @@ def test_a_mask_asked_again_answers_alike_and_arrays_are_its_users_own():
     drawn[:] = False
     assert np.array_equal(again.raster((5, 6)), array)
     assert mask.bounds_xyxy() == again.bounds_xyxy() == (2.0, 1.0, 5.0, 4.0)
+
+
+def test_a_mask_of_more_pixels_than_counts_can_hold_is_refused() -> None:
+    with pytest.raises(RegionError, match="more than run lengths hold"):
+        Mask.from_rle({"size": [100_000, 100_000], "counts": [5, 9_999_999_995]})

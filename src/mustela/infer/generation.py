@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 from mustela.data.collator import collate
 from mustela.data.pictures import join_inputs
 from mustela.data.processor import MustelaProcessor
+from mustela.errors import ConfigError
 from mustela.model import ImageFeatures, MustelaForConditionalGeneration
 
 MAX_NEW_TOKENS = 256
@@ -47,8 +49,14 @@ def generate_texts(
 
     Prompts are padded on the left, whatever the tokenizer's own habit, and the answers come without prompt,
     end token and stop strings. `image_features` holds the pictures of the batch in its order, when already
-    encoded.
+    encoded. A `temperature`, `top_p` or `top_k` asks for sampling.
+
+    Raises:
+        ConfigError: `generation` asks for more than one text a prompt.
     """
+    _check_generation(generation)
+    if generation.get("temperature") or generation.get("top_p") or generation.get("top_k"):
+        generation.setdefault("do_sample", True)
     batch = collate(samples, pad_token_id=processor.pad_token_id, padding_side="left")
     if image_features is not None:
         batch = {name: value for name, value in batch.items() if not name.endswith("pixel_values")}
@@ -70,6 +78,34 @@ def generate_texts(
     with torch.no_grad():
         ids = model.generate(**on_device(batch, model), **{**settings, **generation})
     return [_until(processor.decode(row), stop) for row in ids[:, prompt_length:].tolist()]
+
+
+def _check_generation(generation: Mapping[str, Any]) -> None:
+    if generation.get("num_return_sequences", 1) != 1:
+        raise ConfigError(
+            f"num_return_sequences is {generation['num_return_sequences']}, but a question has one answer:"
+            " ask several times with do_sample=True."
+        )
+    if generation.get("return_dict_in_generate"):
+        raise ConfigError("return_dict_in_generate: answers are texts. Call the model's generate for more.")
+
+
+def room_for_answers(model: MustelaForConditionalGeneration, samples: Sequence[Mapping[str, Tensor]]) -> int:
+    """Return how many tokens the model takes behind the longest of encoded prompts.
+
+    Raises:
+        ConfigError: there is no room.
+    """
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if context is None:
+        return sys.maxsize
+    longest = max(len(sample["input_ids"]) for sample in samples)
+    if longest >= context:
+        raise ConfigError(
+            f"a prompt has {longest} tokens, but the model takes {context} together with the answer. Shorten"
+            " the question or its history."
+        )
+    return int(context) - longest
 
 
 class _AtStrings(StoppingCriteria):

@@ -13,8 +13,8 @@ from PIL import Image
 from mustela.data.message import Message, Slot
 from mustela.data.processor import MustelaProcessor
 from mustela.data.render import Rendered, RenderOptions
-from mustela.errors import RegionError
-from mustela.infer.generation import MAX_NEW_TOKENS, encode_pictures, generate_texts
+from mustela.errors import ConfigError, RegionError
+from mustela.infer.generation import MAX_NEW_TOKENS, encode_pictures, generate_texts, room_for_answers
 from mustela.infer.notebook import answer_html, picture_html
 from mustela.infer.query import Exchange, ImageInput, Query, default_options, render_query
 from mustela.model import ImageFeatures, MustelaForConditionalGeneration
@@ -132,13 +132,18 @@ class Predictor:
                 ... for them by number. Anything else is plain text, control strings of the model included.
             regions: in pixels of the picture.
             history: earlier rounds about the same picture, `answer.exchange` of each.
-            max_new_tokens: the longest answer.
+            max_new_tokens: the longest answer; it also ends where the model's context does.
             generation: further arguments of transformers' `generate`. Without any the answer is greedy.
 
         Raises:
             CountMismatchError: numbers of placeholders and regions differ.
+            RegionError: a region lies outside the picture, isn't in pixels, or is none.
+            ConfigError: the question and its history fill the model's context.
         """
+        if isinstance(regions, Region):
+            raise RegionError(f"regions is {regions!r}, not a list of regions: write [{regions!r}].")
         query = Query(self._image, text, tuple(regions), tuple(history))
+        _check_query(query)
         rendered = self._render(query, self._image)
         images = [] if self._image is None else [self._image]
         sample = self.processor.encode(rendered, images, rng=None, generation=True)
@@ -147,7 +152,7 @@ class Predictor:
             self.processor,
             [sample],
             image_features=self._features,
-            max_new_tokens=max_new_tokens,
+            max_new_tokens=min(max_new_tokens, room_for_answers(self.model, [sample])),
             **generation,
         )
         return self._answer(said[0], query, rendered, self._image)
@@ -161,6 +166,10 @@ class Predictor:
         **generation: Any,
     ) -> list[Answer]:
         """Answer questions about any pictures in batches; the answers are those of asking one by one."""
+        if batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size}. It is at least 1.")
+        for query in queries:
+            _check_query(query)
         answers: list[Answer] = []
         for start in range(0, len(queries), batch_size):
             batch = queries[start : start + batch_size]
@@ -170,9 +179,8 @@ class Predictor:
                 self.processor.encode(item, [] if image is None else [image], rng=None, generation=True)
                 for item, image in zip(rendered, images, strict=True)
             ]
-            said = generate_texts(
-                self.model, self.processor, samples, max_new_tokens=max_new_tokens, **generation
-            )
+            most = min(max_new_tokens, room_for_answers(self.model, samples))
+            said = generate_texts(self.model, self.processor, samples, max_new_tokens=most, **generation)
             answers += [self._answer(*row) for row in zip(said, batch, rendered, images, strict=True)]
         return answers
 
@@ -197,3 +205,15 @@ class Predictor:
             fit = frames[0] if frames else None
             found = read_coordinates(text, image.size, style=style, fit=fit).regions
         return Answer(text, found, rendered.messages[-1].plain_text.strip(), query, image)
+
+
+def _check_query(query: Query) -> None:
+    for region in query.regions:
+        if not isinstance(region, Region):
+            raise RegionError(
+                f"{region!r} is no region: regions are a list of Box, Point, Scribble, Polygon or Mask, such"
+                " as [Box(10, 20, 60, 80)]."
+            )
+    for item in query.history:
+        if not isinstance(item, Exchange):
+            raise RegionError(f"{item!r} is no Exchange: the history is a list of answer.exchange.")

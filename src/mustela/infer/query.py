@@ -12,7 +12,7 @@ from PIL import Image
 from mustela.data.message import Message, Slot
 from mustela.data.processor import MustelaProcessor
 from mustela.data.render import Rendered, RenderedRegion, RenderOptions
-from mustela.errors import CountMismatchError, RegionError
+from mustela.errors import CountMismatchError, RecordError, RegionError
 from mustela.regions import (
     Box,
     Mask,
@@ -26,7 +26,7 @@ from mustela.regions import (
 )
 
 ImageInput = str | Path | Image.Image
-_PLACEHOLDER = re.compile(r"<region(\d*)>")
+_PLACEHOLDER = re.compile(r"<region(\d{0,6})>")
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,10 @@ def render_query(
     `frames` are of `MustelaProcessor.frames`.
 
     Raises CountMismatchError when placeholders and regions don't add up, RegionError for regions without a
-    picture or outside it.
+    picture or outside it, RecordError for what is no text.
     """
+    for said in (query.text, *(part for item in query.history for part in (item.question, item.answer))):
+        check_text(said)
     rounds = [(item.question, item.regions) for item in query.history] + [(query.text, query.regions)]
     sizes_wh = [] if size_wh is None else [size_wh]
     messages: list[Message] = []
@@ -94,6 +96,21 @@ def render_query(
         if number < len(query.history):
             messages.append(Message("assistant", (query.history[number].answer,)))
     return Rendered("question", tuple(messages), tuple(shown) if options.add_region_feature else ())
+
+
+def check_text(text: str) -> None:
+    """Refuse half a surrogate pair, which is what bytes become that are no UTF-8: no tokenizer takes it.
+
+    Raises:
+        RecordError: there is one; names its place.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise RecordError(
+            f"the text isn't valid Unicode: character {error.start + 1} is half of a pair, as in a file or"
+            f" terminal whose encoding isn't UTF-8: {text[:80]!r}"
+        ) from None
 
 
 def check_in_picture(region: Region, size_wh: Size) -> None:

@@ -6,6 +6,7 @@ Shape legend: B samples, T tokens, V vocabulary, D width of the language model, 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -244,7 +245,8 @@ class MustelaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             if name not in self.family.position_inputs:
                 inputs.pop(name, None)
         if features is not None:
-            inputs["mm_encoder_outputs"] = {"image": features.outputs}
+            # A copy: `generate` repeats what is in it for every beam, in place.
+            inputs["mm_encoder_outputs"] = {"image": copy(features.outputs)}
         check_image_tokens(input_ids, self.config.base_config.image_token_id, features)  # type: ignore[union-attr]
         region_features = self.encode_regions(features, points, image)
         count = 0 if points is None else points.shape[0]

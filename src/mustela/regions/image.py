@@ -156,7 +156,15 @@ def _label(source: ImageSource, name: str | None) -> str:
         return f"image of {len(source)} bytes"
     if isinstance(source, Image.Image):
         return f"{source.mode} image"
-    return os.fspath(source)
+    if not isinstance(source, str | os.PathLike):
+        raise ImageError(
+            f"a picture is a path, the bytes of a file or a Pillow image, not {type(source).__name__}; an"
+            " array becomes one by PIL.Image.fromarray."
+        )
+    path = os.fspath(source)
+    if "\0" in path:
+        raise ImageError(f"{path!r} is no path: it holds a zero byte.")
+    return path
 
 
 @contextmanager

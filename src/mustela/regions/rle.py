@@ -22,6 +22,7 @@ Ends: TypeAlias = npt.NDArray[np.int64]
 Window: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
 """Columns and rows, each as a half-open range."""
 
+_MOST_PIXELS = 2**32 - 1  # counts are of 32 bits
 _MAX_GROUPS = 8  # 8 x 5 bits: more than any count of an image can need
 
 
@@ -100,8 +101,11 @@ def compress_counts(counts: Sequence[object], size_hw: tuple[int, int]) -> bytes
         if isinstance(count, bool) or not isinstance(count, int | np.integer):
             raise RegionError(f"RLE count {position} is {count!r}. Counts are whole numbers.")
         plain.append(int(count))
-    if max((abs(count) for count in plain), default=0) > size_hw[0] * size_hw[1]:
-        raise RegionError(f"an RLE count is larger than the image of {size_hw[0] * size_hw[1]} pixels.")
+    pixels = size_hw[0] * size_hw[1]
+    if pixels > _MOST_PIXELS:
+        raise RegionError(f"an RLE mask of {size_hw[1]} x {size_hw[0]} pixels is more than run lengths hold.")
+    if max((abs(count) for count in plain), default=0) > pixels:
+        raise RegionError(f"an RLE count is larger than the image of {pixels} pixels.")
     _check_sum(np.asarray(plain, dtype=np.int64), size_hw)
     encoded = coco_mask.frPyObjects({"size": list(size_hw), "counts": plain}, *size_hw)
     return bytes(encoded["counts"])
