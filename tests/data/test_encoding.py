@@ -4,6 +4,7 @@ import copy
 from collections.abc import Sequence
 
 import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from mustela.constants import IGNORE_INDEX
@@ -106,7 +107,7 @@ def test_ordinary_prompts_have_the_tokenizer_s_ids(name: str, tokenizer: PreTrai
 
 @pytest.mark.parametrize("literal", ["plain words", *HOSTILE])
 @pytest.mark.parametrize(
-    "name", ["v0", "v1", "llama_2", "llama_3", "chatml", "gemma", "phi3", "mistral", "plain"]
+    "name", ["v0", "v1", "llama_2", "llama_3", "chatml", "gemma", "phi3", "mistral", "plain", "compact"]
 )
 def test_the_prompt_of_a_generation_is_how_training_begins(
     name: str, literal: str, tokenizer: PreTrainedTokenizerFast
@@ -121,6 +122,25 @@ def test_the_prompt_of_a_generation_is_how_training_begins(
         asked = _prompt(template, messages[: 2 * index + 1], generation=True)
         assert trained.prompt.text.startswith(asked.text)
         assert trained.input_ids[:start] == _encode(asked, tokenizer).input_ids
+
+
+def test_an_answer_that_looks_like_a_control_token_never_joins_the_prompt_before_it() -> None:
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        special_tokens=["</s>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    made.train_from_iterator(["|></", "></"] * 9, trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, eos_token="</s>", pad_token="</s>")
+    tokenizer.add_tokens([IMAGE, REGION], special_tokens=True)
+    assert "></" in tokenizer.get_vocab()
+    template = get_template("compact", tokenizer=tokenizer)
+    trained = _encode(_prompt(template, _talk(("</s> dog",))), tokenizer)
+    asked = _encode(_prompt(template, _talk(())[:1], generation=True), tokenizer)
+    start = len(asked.input_ids)
+    assert trained.input_ids[:start] == asked.input_ids
+    assert _decode(tokenizer, [i for i in trained.labels if i != IGNORE_INDEX]).startswith("</s> dog")
 
 
 @pytest.mark.parametrize("literal", HOSTILE)

@@ -113,6 +113,11 @@ class PromptEncoder:
         cuts = _crossed(prompt, offsets)
         if cuts or self._controls.any_misread(prompt.text, ids, offsets, prompt.literals):
             ids, offsets = self._controls.encode_apart(prompt.text, literals=prompt.literals, cuts=cuts)
+            # A text that was taken for a control token may have hidden a token across an answer's border.
+            more = _crossed(prompt, offsets)
+            if more:
+                cuts = sorted({*cuts, *more})
+                ids, offsets = self._controls.encode_apart(prompt.text, literals=prompt.literals, cuts=cuts)
         beginning = self._controls.beginning or list(given)
         # Some templates write the beginning themselves.
         if beginning and ids[: len(beginning)] != beginning:
