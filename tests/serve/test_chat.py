@@ -175,6 +175,9 @@ def test_several_pictures_each_with_its_region(server: Running) -> None:
 
 
 def test_the_model_is_listed_and_others_are_not_found(server: Running) -> None:
-    assert [model["id"] for model in server.get("/v1/models").json["data"]] == ["tiny"]
+    listed = server.get("/v1/models").json["data"]
+    assert [model["id"] for model in listed] == ["tiny"]
+    assert server.get("/v1/models/tiny").json == listed[0]
+    assert server.get("/v1/models/some/other").json["error"]["code"] == "model_not_found"
     reply = server.post({**question("Is it?"), "model": "gpt-5"})
     assert (reply.status, reply.json["error"]["code"]) == (404, "model_not_found")

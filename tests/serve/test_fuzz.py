@@ -119,6 +119,7 @@ def test_the_described_interface(small: Running, mode: str) -> None:
     for path, method in (
         ("/v1/chat/completions", "POST"),
         ("/v1/models", "GET"),
+        ("/v1/models/{name}", "GET"),
         ("/healthz", "GET"),
         ("/readyz", "GET"),
     ):

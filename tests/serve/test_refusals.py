@@ -162,6 +162,22 @@ def test_a_large_picture_is_refused(tiny: Predictor) -> None:
         assert (reply.status, "100 x 80" in reply.fault) == (400, True)
 
 
+def test_no_answer_is_longer_than_may_be_asked_for(tiny: Predictor) -> None:
+    with running(tiny, limits=Limits(new_tokens=3)) as server:
+        body = question("Is it?")
+        body.pop("max_tokens", None)
+        assert server.post(body).json["usage"]["completion_tokens"] <= 3
+
+
+@pytest.mark.parametrize(
+    "place", [{"type": "box", "xyxy": [0.1, 0.2, 0.5, 0.6]}, {"type": "point", "xy": [900, 9]}]
+)
+def test_a_region_in_other_units_or_outside_is_refused(server: Running, place: dict[str, object]) -> None:
+    reply = server.post(question("What is <region>?", image=picture(), regions=[place]))
+    assert reply.status == 400
+    assert "Regions are in pixels of the picture, which has 64 x 48" in reply.fault
+
+
 def test_only_json_is_read(server: Running) -> None:
     body = json.dumps(question("Is it?")).encode()
     for kind in ("text/plain", "application/x-www-form-urlencoded", ""):

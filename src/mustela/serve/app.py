@@ -13,9 +13,9 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 import mustela
-from mustela.serve.completion import Completion, ModelList, model_list
+from mustela.serve.completion import Completion, Model, ModelList, model_list
 from mustela.serve.endpoint import ChatEndpoint
-from mustela.serve.errors import ApiError, ErrorBody, error_response, internal_error
+from mustela.serve.errors import ApiError, ErrorBody, error_response, internal_error, no_such_model
 from mustela.serve.guard import Guard
 from mustela.serve.metrics import CONTENT_TYPE_LATEST
 from mustela.serve.schema import ChatRequest
@@ -53,6 +53,14 @@ def make_app(service: Service, *, keys: Sequence[str] = (), hosts: Sequence[str]
         """List the model."""
         service.chat  # noqa: B018
         return model_list(service.name, created=service.created)
+
+    @app.get("/v1/models/{name:path}", responses=_error_responses(401, 404, 421, 503))
+    async def model(name: str) -> Model:
+        """Tell of the model."""
+        service.chat  # noqa: B018
+        if name != service.name:
+            raise no_such_model(service.name)
+        return model_list(service.name, created=service.created).data[0]
 
     @app.get("/healthz")
     async def health() -> Response:

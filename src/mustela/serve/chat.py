@@ -173,7 +173,7 @@ class Chat:
                 code="context_length_exceeded",
                 param="messages",
             )
-        return wanted or min(left, self._limits.default_new_tokens)
+        return wanted or min(left, self._limits.default_new_tokens, self._limits.new_tokens)
 
     def begin(self, request: ChatRequest, asked: Asked, *, deadline: float) -> list[Answer]:
         """Put the answers to a request into the queue; to be called in the event loop."""

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from mustela.serve.chat import Answer, Asked, Chat
 from mustela.serve.completion import AnswerMessage, AnswerRegion, Choice, Naming, Usage
-from mustela.serve.errors import ApiError, error_body, internal_error, refused, too_late
+from mustela.serve.errors import ApiError, error_body, internal_error, no_such_model, refused, too_late
 from mustela.serve.failure import log_failure
 from mustela.serve.schema import ChatRequest
 from mustela.serve.service import Service
@@ -62,12 +62,7 @@ class ChatEndpoint:
         try:
             body = await _parse(await self.service.admission.read(request))
             if body.model != self.service.name:
-                raise ApiError(
-                    404,
-                    f"there is no model of that name, only {self.service.name!r}.",
-                    code="model_not_found",
-                    param="model",
-                )
+                raise no_such_model(self.service.name)
             asked = await _unless_gone(request, chat.prepare(body))
             if body.stream:
                 return StreamingResponse(

@@ -7,7 +7,16 @@ from collections.abc import Mapping
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-__all__ = ["ApiError", "ErrorBody", "error_body", "error_response", "internal_error", "refused", "too_late"]
+__all__ = [
+    "ApiError",
+    "ErrorBody",
+    "error_body",
+    "error_response",
+    "internal_error",
+    "no_such_model",
+    "refused",
+    "too_late",
+]
 
 _TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
 
@@ -62,6 +71,13 @@ class ApiError(Exception):
 def refused(message: str, *, code: str = "invalid_value", param: str | None = None) -> ApiError:
     """The error of a request that is wrong in itself."""
     return ApiError(400, message, code=code, param=param)
+
+
+def no_such_model(served: str) -> ApiError:
+    """The error of a request to another model than the one that is served."""
+    return ApiError(
+        404, f"there is no model of that name, only {served!r}.", code="model_not_found", param="model"
+    )
 
 
 def internal_error() -> ApiError:

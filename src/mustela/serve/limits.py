@@ -31,7 +31,7 @@ class Limits:
         stops: stop strings of a request.
         choices: answers to one request (`n`).
         new_tokens: longest answer that may be asked for.
-        default_new_tokens: longest answer when the request doesn't say, if the model takes as much.
+        default_new_tokens: longest answer when the request doesn't say, if model and `new_tokens` allow it.
         context: tokens of prompt and answer; None: what the model was made for.
         requests: that are read, wait or are answered; more are told to come back.
         batch: answers that grow together.
