@@ -7,7 +7,8 @@
 
 `segmentation` may be polygons (several are parts of one object), or RLE, compressed or not. Captions of COCO
 (`{"image_id": 1, "caption": "..."}`) are read too. LVIS names pictures by `coco_url` and says per picture
-which categories are absent (`neg_category_ids`) and which incomplete (`not_exhaustive_category_ids`).
+which categories are absent (`neg_category_ids`) and which incomplete (`not_exhaustive_category_ids`). Ids are
+compared as text, so that "1" is 1.
 """
 
 from __future__ import annotations
@@ -38,59 +39,159 @@ def _recognise(peek: Peek) -> str | None:
 
 
 def read(source: Source) -> Iterator[Found]:
-    """Yield a scene for each picture, those without objects included."""
-    images: dict[Any, dict[str, Any]] = {}
-    names: dict[Any, str] = {}
+    """Yield a scene for each picture, those without objects included.
+
+    Raises:
+        RecordError: an entry has no usable id or name, or two pictures have the same id.
+    """
+    images: dict[str, dict[str, Any]] = {}
+    names: dict[str, str] = {}
+    lines: dict[str, int] = {}
     with Spool() as spool:
         for key, item in stream_members(source.path):
             value = item.value
             if key not in ("images", "categories", "annotations"):
                 continue
+            where = f"{source.path}:{item.line}"
             if not isinstance(value, Mapping):
-                raise RecordError(f"{source.path}:{item.line}: an entry of {key!r} is not an object.")
+                raise RecordError(f"{where}: an entry of {key!r} is not an object.")
+            number = _id(value, "image_id" if key == "annotations" else "id", where)
             if key == "images":
-                images[_need(value, "id", source, item.line)] = {**value, "line": item.line}
+                _add_image(images, number, {**value, "line": item.line}, where)
             elif key == "categories":
-                names[_need(value, "id", source, item.line)] = str(value.get("name", value["id"]))
+                names[number] = _category_name(value, where)
             else:
-                spool.add(_need(value, "image_id", source, item.line), value)
+                lines.setdefault(number, item.line)
+                spool.add(number, value)
+        orphans = [number for number in lines if number not in images]
+        if orphans:
+            fault = _orphan_fault(orphans)
+            yield Found(file=str(source.path), line=lines[orphans[0]], fault=fault)
         lvis = any("neg_category_ids" in image for image in images.values())
         for number, image in images.items():
-            annotations = spool.get(number)
-            yield Found(_scene(image, annotations, names, lvis=lvis), str(source.path), image["line"])
+            # Where annotations are lost, a picture without any may be the one that lost them.
+            known = not orphans or number in lines
+            yield from _found(image, spool.get(number), names, str(source.path), lvis=lvis, known=known)
 
 
-def _need(value: Mapping[str, Any], key: str, source: Source, line: int) -> Any:
-    if key not in value:
-        raise RecordError(f"{source.path}:{line}: an entry has no {key!r}. Repair the file.")
-    return value[key]
+def _id(value: Mapping[str, Any], key: str, where: str) -> str:
+    found = _text_id(value.get(key))
+    if found is None:
+        given = f"{key!r} is {value[key]!r}" if key in value else f"an entry has no {key!r}"
+        raise RecordError(f"{where}: {given}. It is a number or a text; repair the file.")
+    return found
+
+
+def _text_id(value: object) -> str | None:
+    """Return an id as text, None for what can't be one."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+
+
+def _add_image(images: dict[str, dict[str, Any]], number: str, image: dict[str, Any], where: str) -> None:
+    if number in images:
+        raise RecordError(
+            f"{where}: the id {number} is that of the picture in line {images[number]['line']} as well, so"
+            " annotations of it can't be told apart. Give each picture an id of its own."
+        )
+    images[number] = image
+
+
+def _category_name(value: Mapping[str, Any], where: str) -> str:
+    name = value.get("name", value["id"])
+    if not isinstance(name, str | int) or not str(name).strip():
+        raise RecordError(f"{where}: the name of category {value['id']} is {name!r}. It is a text; add it.")
+    return str(name)
+
+
+def _orphan_fault(orphans: Sequence[str]) -> str:
+    some = ", ".join(orphans[:5]) + (", ..." if len(orphans) > 5 else "")
+    return (
+        f"annotations have an image_id that no entry of 'images' has, {len(orphans)} in all: {some}."
+        " Add the pictures, or correct image_id"
+    )
+
+
+def _found(
+    image: Mapping[str, Any],
+    annotations: list[Any],
+    names: Mapping[str, str],
+    file: str,
+    *,
+    lvis: bool,
+    known: bool,
+) -> Iterator[Found]:
+    """Yield a picture's scene, and before it a fault for each object of which the name isn't known."""
+    objects = [
+        each
+        for each in annotations
+        if "caption" not in each or each.get("bbox") is not None or each.get("segmentation")
+    ]
+    named = [(each, names.get(_text_id(each.get("category_id")) or "")) for each in objects]
+    for each, name in named:
+        if name is None:
+            fault = (
+                f"annotation {each.get('id')} of picture {image['id']}: no entry of 'categories' has its"
+                f" category_id {each.get('category_id')!r}. Add the category, or correct the annotation"
+            )
+            yield Found(file=file, line=image["line"], fault=fault)
+    known = known and all(name is not None for _, name in named)
+    usable = [(each, name) for each, name in named if name is not None]
+    captions = [each["caption"] for each in annotations if isinstance(each.get("caption"), str)]
+    try:
+        yield Found(_scene(image, usable, captions, names, lvis=lvis, known=known), file, image["line"])
+    except RecordError as error:
+        yield Found(file=file, line=image["line"], fault=f"picture {image['id']}: {error}")
 
 
 def _scene(
-    image: Mapping[str, Any], annotations: list[Any], names: Mapping[Any, str], *, lvis: bool
+    image: Mapping[str, Any],
+    objects: Sequence[tuple[Mapping[str, Any], str]],
+    captions: Sequence[str],
+    names: Mapping[str, str],
+    *,
+    lvis: bool,
+    known: bool,
 ) -> Scene:
-    size = (int(image["width"]), int(image["height"])) if "width" in image and "height" in image else None
+    size = _size(image)
     # LVIS gives no file name; the last two parts of the address are split and name, as on disk.
-    path = str(image.get("file_name") or "/".join(str(image.get("coco_url", "")).rsplit("/", 2)[-2:]))
+    path = str(image.get("file_name") or "/".join(str(image.get("coco_url") or "").rsplit("/", 2)[-2:]))
     return Scene(
         id=str(image["id"]),
         image=path,
         size_wh=size,
-        things=tuple(
-            thing_of(each, names.get(each.get("category_id"), str(each.get("category_id"))), size)
-            for each in annotations
-            if "bbox" in each or each.get("segmentation")
-        ),
-        captions=tuple(Caption(str(each["caption"])) for each in annotations if "caption" in each),
-        absent=_names(image.get("neg_category_ids", ()), names),
-        partial=_names(image.get("not_exhaustive_category_ids", ()), names),
+        things=tuple(thing_of(each, name, size) for each, name in objects),
+        captions=tuple(Caption(caption) for caption in captions),
+        absent=_names(image, "neg_category_ids", names),
+        partial=_names(image, "not_exhaustive_category_ids", names),
+        exhaustive=known,
         # LVIS is annotated category by category: what isn't listed may be there all the same.
-        complete=not lvis,
+        complete=known and not lvis,
     )
 
 
-def _names(numbers: Sequence[Any], names: Mapping[Any, str]) -> frozenset[str]:
-    return frozenset(names[number] for number in numbers if number in names)
+def _size(image: Mapping[str, Any]) -> tuple[int, int] | None:
+    width, height = image.get("width"), image.get("height")
+    if width is None or height is None:
+        return None
+    try:
+        return int(width), int(height)
+    except (TypeError, ValueError) as error:
+        raise RecordError(
+            f"width and height are {width!r} and {height!r}. They are numbers of pixels; correct them, or"
+            " leave both out"
+        ) from error
+
+
+def _names(image: Mapping[str, Any], key: str, names: Mapping[str, str]) -> frozenset[str]:
+    numbers = image.get(key)
+    if numbers is None:
+        return frozenset()
+    if not isinstance(numbers, list):
+        raise RecordError(f"{key} is {numbers!r}. It is a list of ids of categories; correct it")
+    found = (names.get(_text_id(number) or "") for number in numbers)
+    return frozenset(name for name in found if name is not None)
 
 
 def thing_of(annotation: Mapping[str, Any], name: str, size_wh: tuple[int, int] | None) -> Thing:
@@ -108,6 +209,8 @@ def thing_of(annotation: Mapping[str, Any], name: str, size_wh: tuple[int, int] 
 
 
 def _box_of(mask: object) -> dict[str, Any]:
+    if mask is None:
+        return {"type": "box", "xyxy": "missing: neither a bbox nor a segmentation"}  # reported later
     try:
         shape = (
             Mask.from_rle(mask)

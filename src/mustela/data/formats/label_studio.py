@@ -5,13 +5,16 @@
         "value": {"x": 10, "y": 20, "width": 30, "height": 40, "rectanglelabels": ["dog"]}}]}]}]
 
 Rectangles (turned ones become outlines), polygons, ellipses, key points and brush strokes (`rle`, Label
-Studio's own packing). Cancelled annotations are left out. A picture is the last part of its address; what the
-export put before it (`/data/upload/1/`, `/data/local-files/?d=`) is its server's.
+Studio's own packing). The first annotation that isn't cancelled counts; a task without one says nothing of
+its picture and is left out. A picture is the last part of its address; what the export put before it
+(`/data/upload/1/`, `/data/local-files/?d=`) or behind it (`?X-Amz-Signature=...`) is its server's. Of several
+pictures, `to_name` says which one a result is for.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
@@ -27,6 +30,11 @@ from mustela.errors import RecordError
 from mustela.regions import Mask
 
 _LABELS = ("rectanglelabels", "polygonlabels", "ellipselabels", "keypointlabels", "brushlabels", "labels")
+_SHAPES = ("x", "points", "rle")
+# One word with a scheme, or the name of a picture: a sentence with a slash is neither.
+_ADDRESS = re.compile(
+    r"\w+://\S+|[^\s?][^?\n]*\.(?:jpe?g|png|webp|bmp|gif|tiff?)(?:\?\S*)?|\S+\?d=.+", re.IGNORECASE
+)
 
 
 def _recognise(peek: Peek) -> str | None:
@@ -40,7 +48,7 @@ def _recognise(peek: Peek) -> str | None:
 
 
 def read(source: Source) -> Iterator[Found]:
-    """Yield a scene for each task with an annotation that isn't cancelled."""
+    """Yield a scene for each picture of a task with an annotation that isn't cancelled."""
     for item in stream_json(source.path):
         file = str(source.path)
         if item.fault is not None or not isinstance(item.value, Mapping):
@@ -48,24 +56,55 @@ def read(source: Source) -> Iterator[Found]:
             yield Found(file=file, line=item.line, fault=fault, last=item.last)
             continue
         try:
-            yield Found(_scene(item.value), file, item.line)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+            scenes = list(_scenes(item.value))
+        except RecordError as error:
+            yield Found(file=file, line=item.line, fault=f"task {item.value.get('id')}: {error}")
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             yield Found(file=file, line=item.line, fault=f"the task can't be read: {error!r}")
+        else:
+            yield from (Found(scene, file, item.line) for scene in scenes)
 
 
-def _scene(task: Mapping[str, Any]) -> Scene:
-    results = [
-        result
-        for annotation in task["annotations"][:1]
-        if not annotation.get("was_cancelled")
-        for result in annotation["result"]
-    ]
+def _scenes(task: Mapping[str, Any]) -> Iterator[Scene]:
+    results = _results(task)
+    targets = list(dict.fromkeys(str(each["to_name"]) for each in results if _is_region(each, "to_name")))
+    if len(targets) < 2:
+        target = targets[0] if targets else None
+        yield _scene(str(task.get("id", "")), _image(task["data"], target), results)
+        return
+    for target in targets:
+        if not isinstance(task["data"].get(target), str):
+            raise RecordError(
+                f"its results are for {', '.join(targets)}, and 'data' has no {target!r}: which picture?"
+                " Give the key in 'data' the name that the <Image> tag has"
+            )
+        own = [each for each in results if each.get("to_name") == target]
+        yield _scene(f"{task.get('id', '')}:{target}", _image(task["data"], target), own)
+
+
+def _results(task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    for annotation in task["annotations"]:
+        if not annotation.get("was_cancelled"):
+            return list(annotation["result"])
+    raise RecordError(
+        "it has no annotation that isn't cancelled, so nothing is known of its picture."
+        " Annotate it, or leave it out of the export"
+    )
+
+
+def _is_region(result: Mapping[str, Any], *keys: str) -> bool:
+    """Whether a result is a place in a picture, not a choice or a text, and has these keys."""
+    value = result.get("value", {})
+    place = "original_width" in result or any(shape in value for shape in _SHAPES)
+    return place and all(key in result for key in keys)
+
+
+def _scene(identity: str, image: str, results: Sequence[Mapping[str, Any]]) -> Scene:
     sizes = {(int(r["original_width"]), int(r["original_height"])) for r in results if "original_width" in r}
-    size = sizes.pop() if len(sizes) == 1 else None
     things = [
-        Thing(name, _region(result["value"], (int(result["original_width"]), int(result["original_height"]))))
+        Thing(name, _sized_region(result))
         for result in results
-        if "original_width" in result
+        if _is_region(result)
         for name in _names(result["value"])
     ]
     captions = [
@@ -74,15 +113,43 @@ def _scene(task: Mapping[str, Any]) -> Scene:
         if result.get("type") == "textarea"
         for text in result["value"].get("text", [])
     ]
-    return Scene(str(task.get("id", "")), _image(task["data"]), size, tuple(things), tuple(captions))
+    return Scene(identity, image, sizes.pop() if len(sizes) == 1 else None, tuple(things), tuple(captions))
 
 
-def _image(data: Mapping[str, Any]) -> str:
-    address = next(
-        value for key, value in data.items() if isinstance(value, str) and ("image" in key or "/" in value)
+def _sized_region(result: Mapping[str, Any]) -> dict[str, Any]:
+    if "original_width" not in result:
+        return {"type": "box", "xyxy": "missing: original_width"}  # reported later, with everything else
+    return _region(result["value"], (int(result["original_width"]), int(result["original_height"])))
+
+
+def _image(data: Mapping[str, Any], target: str | None) -> str:
+    address = data[_image_key(data, target)].strip()
+    local = address.rsplit("?d=", 1)
+    name = unquote(local[1] if len(local) == 2 else address.split("?", 1)[0].rsplit("/", 1)[-1])
+    if not name:
+        raise RecordError(
+            f"the picture's address {address!r} has no file name. Put the file's name into 'data'"
+        )
+    return name
+
+
+def _image_key(data: Mapping[str, Any], target: str | None) -> str:
+    """Return which entry of a task's data is the picture that results with this `to_name` mean."""
+    pictures = [
+        key
+        for key, value in data.items()
+        if isinstance(value, str) and not key.endswith("_id") and _ADDRESS.fullmatch(value.strip())
+    ]
+    for key in ((target or "").removeprefix("$"), "image"):
+        if isinstance(data.get(key), str) and (key == "image" or key in pictures):
+            return key
+    likely = [key for key in pictures if "image" in key] if len(pictures) > 1 else pictures
+    if len(likely) == 1:
+        return likely[0]
+    raise RecordError(
+        f"'data' has the keys {', '.join(data) or 'none'}; which is the picture's address can't be told."
+        " Call it 'image', or as the <Image> tag is called"
     )
-    name = address.rsplit("?d=", 1)[-1]
-    return unquote(name if "?d=" in address else name.rsplit("/", 1)[-1])
 
 
 def _names(value: Mapping[str, Any]) -> Sequence[str]:
@@ -99,20 +166,23 @@ def _region(value: Mapping[str, Any], size_wh: tuple[int, int]) -> dict[str, Any
     x, y = value["x"] * width, value["y"] * height
     angle = math.radians(value.get("rotation", 0))
     if "radiusX" in value:
-        steps = [2 * math.pi * step / 32 for step in range(32)]
-        rim = [
-            (value["radiusX"] * width * math.cos(a), value["radiusY"] * height * math.sin(a)) for a in steps
-        ]
-        return polygon_region(_turned(rim, (x, y), angle))
+        return ellipse_region((x, y), (value["radiusX"] * width, value["radiusY"] * height), angle)
     if "height" not in value:
         return {"type": "point", "xy": [x, y]}  # a key point; its width is the size of the dot
     w, h = value["width"] * width, value["height"] * height
     if angle == 0:
         return box_region(x, y, x + w, y + h)
-    return polygon_region(_turned([(0, 0), (w, 0), (w, h), (0, h)], (x, y), angle))
+    return polygon_region(turned([(0, 0), (w, 0), (w, h), (0, h)], (x, y), angle))
 
 
-def _turned(points: Sequence[tuple[float, float]], at: tuple[float, float], angle: float) -> list[float]:
+def ellipse_region(centre: tuple[float, float], radii: tuple[float, float], angle: float) -> dict[str, Any]:
+    """Return an ellipse, turned clockwise about its centre by an angle in radians, as an outline."""
+    steps = [2 * math.pi * step / 32 for step in range(32)]
+    rim = [(radii[0] * math.cos(step), radii[1] * math.sin(step)) for step in steps]
+    return polygon_region(turned(rim, centre, angle))
+
+
+def turned(points: Sequence[tuple[float, float]], at: tuple[float, float], angle: float) -> list[float]:
     """Turn offsets clockwise (y points down) and put them at a place."""
     cos, sin = math.cos(angle), math.sin(angle)
     return [value for x, y in points for value in (at[0] + x * cos - y * sin, at[1] + x * sin + y * cos)]
