@@ -60,6 +60,7 @@ def test_regions_keep_the_order_of_the_command_line() -> None:
         (["--polygon", "1", "2", "3", "4"], "--polygon 1 2 3 4:"),
         (["--mask", "nowhere.png"], "nowhere.png"),
         (["--out", "nowhere/a.png"], "the folder nowhere does not exist"),
+        (["--max_new_tokens", "0"], "--max_new_tokens is 0. It is at least 1"),
     ],
 )
 def test_wrong_regions_end_with_one_message(extra, message, image, capsys) -> None:
@@ -70,3 +71,29 @@ def test_wrong_regions_end_with_one_message(extra, message, image, capsys) -> No
 def test_a_model_that_is_not_there_is_named(image, capsys) -> None:
     assert main(["ask", "nowhere", str(image), "What is this?"]) == 2
     assert "nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("question", "message"), [(" ", "QUESTION is ' '. Write one."), ("What \udcff?", "character 6")]
+)
+def test_a_question_that_is_none(question, message, image, capsys) -> None:
+    assert main(["ask", "nowhere", str(image), question]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [("foo", "--device foo: is no device. This machine has cpu"), ("meta", "--device meta: is not here"),
+     ("cuda:99", "--device cuda:99: is not here")],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["ask", "chat", "evaluate"])
+def test_a_device_that_is_not_there(device, message, command, image, capsys) -> None:
+    words = {
+        "ask": ["ask", "shapes-base", str(image), "What?"],
+        "chat": ["chat", "shapes-base", str(image)],
+        "evaluate": ["evaluate", "shapes-base", "--data", "x.json"],
+    }
+    assert main([*words[command], "--device", device]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1

@@ -78,7 +78,9 @@ def test_the_list_and_the_check_of_a_folder(
     pope: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["benchmarks"]) == 0
-    assert "refcoco+" in capsys.readouterr().out
+    *listed, _ = capsys.readouterr().out.splitlines()
+    assert {line.split("  ")[0] for line in listed} >= {"refcoco+", "pope"}
+    assert all(len([part for part in line.split("  ") if part]) == 3 for line in listed)
     questions = tmp_path / "questions.jsonl"
     check = ["benchmarks", "pope", "--root", str(pope), "--split", "random", "--questions", str(questions)]
     assert main(check) == 0
@@ -104,6 +106,10 @@ def test_the_list_and_the_check_of_a_folder(
         (["--benchmark", "dlc_bench", "--root", "."], "needs a judge"),
         (["--benchmark", "pope", "--root", "ROOT", "--split", "random"], "needs --endpoint_model"),
         (["--data", "x.json", "--limit", "0"], "--limit is 0"),
+        (
+            ["--benchmark", "pope", "--root", "ROOT", "--split", "random", "--prompt", "{foo} {question}"],
+            "there is no field {foo} here. Known: {question}.",
+        ),
     ],
 )
 def test_mistakes(pope: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -103,3 +103,24 @@ def test_the_codes_hold_the_picture(protocol: str) -> None:
         content = "".join(chunk for _, _, chunk in chunks)
     with Image.open(io.BytesIO(base64.b64decode(content))) as shown:
         assert shown.size == (800, 450)
+
+
+def test_a_line_of_another_encoding_does_not_end_the_conversation(
+    tiny_model_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    image = tmp_path / "scene.png"
+    Image.new("RGB", (64, 48)).save(image)
+    typed = io.TextIOWrapper(io.BytesIO(b"What is \xff?\n/box 1 2 3 4\n"), encoding="utf-8")
+    monkeypatch.setattr("sys.stdin", typed)
+    assert main(["chat", str(tiny_model_folder), str(image), "--device", "cpu"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert "character 9" in first
+    assert second == "#1: box"
+
+
+def test_an_answer_has_room(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chat", "nowhere", str(tmp_path / "a.png"), "--max_new_tokens", "0"]) == 2
+    assert "--max_new_tokens is 0. It is at least 1." in capsys.readouterr().err

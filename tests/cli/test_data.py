@@ -129,6 +129,40 @@ def test_stats(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> 
     assert "Kinds of regions" in page.read_text(encoding="utf-8")
 
 
+def test_stats_say_what_they_leave_out(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, bad = files
+    assert main(["data", "stats", str(bad), "--workers", "1"]) == 0
+    said = capsys.readouterr().out
+    assert f"{bad}: 1 of 2 records are left out. The first: " in said
+    assert "--images DIR" not in said
+    alone = tmp_path / "alone" / "train.json"
+    alone.parent.mkdir()
+    alone.write_bytes(files[0].read_bytes())
+    assert main(["data", "stats", str(alone), "--workers", "1"]) == 2
+    said = capsys.readouterr().out
+    assert "1 of 1 records are left out. The first: " in said
+    assert "say where they are with --images DIR" in said
+
+
+def test_view_says_which_records_there_are(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, _ = files
+    empty = tmp_path / "empty.json"
+    empty.write_text("[]")
+    for file, options, message in (
+        (good, ["--start", "-5"], "--start -5: records are counted from 0"),
+        (good, ["--start", "1"], "has 1 records, the last is 0"),
+        (empty, [], "it holds no record"),
+    ):
+        assert main(["data", "view", str(file), "--out", str(tmp_path / "page.html"), *options]) == 2
+        said = capsys.readouterr().err
+        assert message in said
+        assert ("--start" in said) == bool(options)
+
+
 @pytest.mark.parametrize("flag", ["--images", "--image_folder"])
 def test_the_pictures_folder_goes_by_training_s_name_too(flag: str, tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
@@ -141,3 +175,19 @@ def test_the_pictures_folder_goes_by_training_s_name_too(flag: str, tmp_path: Pa
 def test_index_beyond_the_file(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "tokens", str(files[0]), "--model", "shapes-base", "--index", "5"]) == 2
     assert "no such record" in capsys.readouterr().err
+
+
+def test_a_negative_index_is_refused(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "tokens", str(files[0]), "--model", "shapes-base", "--index", "-1"]) == 2
+    assert "--index -1: records are counted from 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", " \n\n", "[]", "[\n]\n"])
+def test_check_of_a_file_without_records_is_a_fault(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, report = tmp_path / "train.json", tmp_path / "report.json"
+    file.write_text(content, encoding="utf-8")
+    assert main(["data", "check", str(file), "--workers", "1", "--json", str(report)]) == 2
+    assert f"{file}: it holds no record." in capsys.readouterr().out
+    assert "file.empty" in json.loads(report.read_text(encoding="utf-8"))["files"][0]["faults"]

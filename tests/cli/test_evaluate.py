@@ -54,6 +54,20 @@ def test_evaluate_prints_the_numbers_and_writes_a_report(
     arguments[arguments.index(str(out))] = str(again)
     assert main([*arguments, "--compare", str(out)]) == 0
     assert (again / "compare.html").is_file()
+    assert "asked of out and of again." in (again / "compare.html").read_text()
+
+    # What can't be compared is found out before anything is asked.
+    arguments[arguments.index(str(again))] = str(tmp_path / "third")
+    capsys.readouterr()
+    for compared, more, message in (
+        (tmp_path / "nowhere", [], "there is no such folder"),
+        (shapes, [], "metrics.json is missing"),
+        (out, ["--limit", "11"], "1 are in one only, 0 differ"),
+        (out, ["--out", str(out)], "Choose another --out"),
+    ):
+        assert main([*arguments, "--compare", str(compared), *more]) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "third").exists()
 
 
 @pytest.mark.parametrize(
@@ -84,6 +98,7 @@ def test_a_run_keeps_the_evaluation_that_it_has(
     [
         (["--data", "nowhere.json"], "--data nowhere.json: there is no such file"),
         (["--data", __file__, "--batch_size", "0"], "at least 1"),
+        (["--data", __file__, "--out", __file__], "is a file. Name a folder"),
     ],
 )
 def test_wrong_arguments_end_with_one_message(extra, message, capsys) -> None:

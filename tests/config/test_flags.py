@@ -159,7 +159,24 @@ def test_old_names_are_mentioned_once():
         ("--learning_rate fast", "--learning_rate: 'fast' does not fit. Give a number."),
         ("--learning_rate", "--learning_rate needs a value."),
         ("--per_device_train_batch_size 1.5", "Give a whole number."),
-        ("--lora_enable perhaps", "'perhaps' on the command line belongs to no flag"),
+        ("--lora_enable perhaps", "--lora_enable perhaps: the flag takes true or false"),
+        ("--freeze_backbone maybe", "--freeze_backbone maybe: the flag takes true or false"),
+        ("--bf16 maybe", "--bf16 maybe: the flag takes auto, true or false"),
+        ("--tf32 recipe.yaml", "The recipe comes before the flags."),
+        ("--lora_rank 4", "--lora_rank is not a known flag. Did you mean 'lora_r'?"),
+        ("--lora_r 8", "--lora_r 8 has no effect without adapters: add --lora_enable True"),
+        ("--lora_use_dora --learning_rate 1", "--lora_use_dora True has no effect without adapters"),
+        (
+            "--lr_scheduler_kwargs num_cycles=2",
+            "--lr_scheduler_kwargs: 'num_cycles=2' does not fit. Give names",
+        ),
+        ("--lr_scheduler_kwargs \"{'a': 1}\"", "--lr_scheduler_kwargs: \"{'a': 1}\" is broken JSON"),
+        ("--liger_kernel_config rope=true", "--liger_kernel_config: 'rope=true' does not fit. Give names"),
+        (
+            "--accelerator_config a=1",
+            "--accelerator_config: 'a=1' does not fit. Give names and values as JSON",
+        ),
+        ("--deepspeed '{\"a\": }'", "--deepspeed: '{\"a\": }' is broken JSON"),
         ("--sampler_pooler_mode sum", "Give one of: mean, max."),
         ("--data_multiple 1 x", "value 2, 'x', does not fit"),
         ("--warmup_ratio 3", "from 0 up to but not including 1"),
@@ -172,6 +189,12 @@ def test_mistakes_are_named(line, message):
     with pytest.raises(ConfigError) as caught:
         given(line)
     assert message in str(caught.value)
+
+
+def test_flags_of_adapters_that_are_switched_off_are_accepted(tmp_path):
+    assert given("--lora_enable False --lora_r 8")["lora_r"] == 8
+    (tmp_path / "recipe.yaml").write_text("lora_enable: true")
+    assert given(f"{tmp_path / 'recipe.yaml'} --lora_r 8")["lora_r"] == 8
 
 
 def test_settings_that_do_not_go_together_are_user_errors():

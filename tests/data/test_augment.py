@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -80,8 +82,19 @@ def test_all_turns_and_mirror_images_happen():
 
 @pytest.mark.parametrize(
     "text",
-    ["Is it left of the door?", "What is above it?", "the UPPER one", "它的左边是什么？", "Turn clockwise."],
-)
+    [
+        "Is it left of the door?", "What is above it?", "the UPPER one", "它的左边是什么？",
+        "Turn clockwise.",
+        "the topmost", "the uppermost", "the bottommost",
+        "the lowest", "the highest", "beneath", "underneath",
+        "It looks upwards.", "downward", "overhead", "the LHS", "the rhs", "the west side", "eastern",
+        "At 3 o'clock.", "at two o’clock", "le chien à gauche", "la porte droite", "der Hund links",
+        "der rechte Hund", "a la izquierda", "derecho", "a sinistra", "la destra", "à esquerda", "direita",
+        "собака слева", "левый дом", "правого дома", "犬は右",
+        "It is at [0.10, 0.20, 0.30, 0.40].", "<box>(10,20),(30,40)</box>",
+        "<loc0012>", "(10 20)", '{"x": 10}',
+    ],
+)  # fmt: skip
 def test_a_text_of_directions_keeps_its_picture(text):
     old = record(text, **regions())
     new, [image] = augment(old, [planted()], Augmentation(1.0, 1.0), rng=np.random.default_rng(0))
@@ -89,14 +102,31 @@ def test_a_text_of_directions_keeps_its_picture(text):
     assert np.array_equal(np.asarray(image), np.asarray(planted()))
 
 
+def test_the_system_text_counts_too():
+    old = replace(
+        record("What is it?", **regions()), system="Answer with the box [x1, y1]. Left comes first."
+    )
+    for words in ("refuse", "swap"):
+        settings = Augmentation(flip=1.0, flip_words=words)
+        assert augment(old, [planted()], settings, rng=np.random.default_rng(0))[0] == old
+
+
+def test_coordinates_of_a_text_keep_their_picture_from_every_change_of_shape():
+    box = RegionAnnotation(BOX)
+    old = talk(("Is [4, 6, 13, 10] <bbox_location0>?", "yes", (box,)))
+    settings = Augmentation(flip=1.0, crop=1.0, scale=0.5, flip_words="swap")
+    assert augment(old, [planted()], settings, rng=np.random.default_rng(0))[0] == old
+
+
 def test_a_text_that_only_looks_like_directions_is_moved():
-    new, _ = augment(
-        record("A copyright notice, overall."),
+    new, [image] = augment(
+        record("A copyright notice, overall, in 2010 (about 3): destroy the linked topic <bbox_location0>."),
         [planted()],
         Augmentation(flip=1.0),
         rng=np.random.default_rng(0),
     )
-    assert new.turns[0].text == "A copyright notice, overall."
+    assert new.images[0].size_wh == image.size
+    assert not np.array_equal(np.asarray(image), np.asarray(planted()))
     _, [image] = augment(
         record("A bright bottle."), [planted()], Augmentation(flip=1.0), rng=np.random.default_rng(0)
     )
@@ -209,7 +239,12 @@ def test_what_is_said_of_the_whole_picture_is_not_cropped(rounds):
     [
         ("The left dog, LEFT of the rightmost cat.", "The right dog, RIGHT of the leftmost cat."),
         ("Left-hand side", "Right-hand side"),
-        ("All right, look right now.", "All right, look right now."),
+        ("on the left or to the right", "on the right or to the left"),
+        ("from left to right, top-left", "from right to left, top-right"),
+        ("in the upper right, on your left", "in the upper left, on your right"),
+        ("it in the left half or right corner", "it in the right half or left corner"),
+        ("second from left, facing right", "second from right, facing left"),
+        ("左の犬", "右の犬"),
         ("左边的狗在右边", "右边的狗在左边"),
         ("三米左右", "三米左右"),
         ("above the brightest", "above the brightest"),
@@ -223,7 +258,19 @@ def test_mirrored_words(text, swapped):
     assert new.turns[0].regions[0].region == Box(SIZE[0] - 13, 6, SIZE[0] - 4, 10)
 
 
-def test_a_text_that_a_mirror_turns_round_is_left_alone():
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Turn left and clockwise", "That is right", "right next to", "right behind", "He left the room",
+        "The left man left", "right-click", "the right-click",
+        "right now", "All right, on the left", "right?",
+        "What is left of the pizza?", "the right answer",
+        "the right to vote", "human rights", "Turn right away",
+        "top right now", "leftovers", "座右铭", "the left one, west of it", "à gauche",
+        "on the left of the LHS",
+    ],
+)  # fmt: skip
+def test_a_text_that_a_mirror_turns_round_or_that_may_mean_no_side_is_left_alone(text):
     settings = Augmentation(flip=1.0, flip_words="swap")
-    before = talk(("Turn left and clockwise to <bbox_location0>", "x", (RegionAnnotation(BOX),)))
+    before = talk((f"{text} <bbox_location0>", "x", (RegionAnnotation(BOX),)))
     assert augment(before, [planted()], settings, rng=np.random.default_rng(0))[0] == before

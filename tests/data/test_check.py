@@ -442,6 +442,13 @@ def test_all_kinds_of_regions_are_read() -> None:
         ({"type": "point", "xy": [700, 2]}, "the point lies outside the image"),
         ({"type": "scribble", "points": [[-90, -90]], "width": 3}, "the scribble lies outside"),
         ({"type": "polygon", "rings": [[700, 1, 800, 1, 800, 9]]}, "the polygon lies outside"),
+        ({"type": "polygon", "rings": [[-10, 5, 5, -10, -10, -10]]}, "the polygon lies outside"),
+        ({"type": "scribble", "points": [[-40, 20], [20, -40]], "width": 2}, "the scribble lies outside"),
+        ({"type": "box", "xyxy": [0.1, 0.1, 0.5, 0.5]}, "of the box look normalised 0..1"),
+        ({"type": "box", "xyxy": [0, 0, 0.5, 1]}, "Multiply x by the image's width"),
+        ({"type": "scribble", "points": [[0.1, 0.1], [0.5, 0.5]]}, "of the scribble look normalised"),
+        ({"type": "polygon", "rings": [[0, 0, 0.5, 0, 1, 1]]}, "of the polygon look normalised"),
+        ({"type": "box", "xyxy": [1, 1, 9, 9], "mask": [[0, 0, 0.5, 0, 1, 1]]}, "polygons look normalised"),
         ({"type": "box", "xyxy": [9, 9, 1, 1]}, "x2 < x1"),
         ({"type": "point", "xy": [1, 2], "image": 1}, "image 1, but the record has 1"),
         ({"type": "point", "xy": [1, 2], "image": -1}, "image -1"),
@@ -453,6 +460,21 @@ def test_bad_regions_are_named(region: object, words: str) -> None:
     text = only_fault(raw_record("<image> <bbox_location0>", "x", regions=[[region], []]))
     assert words in text
     assert "turn 0, regions[0][0]" in text
+
+
+@pytest.mark.parametrize(
+    "region",
+    [
+        {"type": "point", "xy": [0.5, 0.5]},
+        {"type": "scribble", "points": [[0.5, 0.5]]},
+        {"type": "box", "xyxy": [0, 0, 1, 1]},
+        {"type": "polygon", "rings": [[0, 0, 1, 0, 1, 1]]},
+        {"type": "polygon", "rings": [[-10, 5, 9, -10, 9, 9]]},
+        {"type": "scribble", "points": [[-40, 20], [20, 20]], "width": 2},
+    ],
+)
+def test_regions_at_the_border_are_read(region: object) -> None:
+    good(raw_record("<image> <bbox_location0>", "x", regions=[[region], []]))
 
 
 def test_regions_of_several_images_use_their_own_size() -> None:

@@ -157,7 +157,22 @@ def test_before_and_after_are_compared_on_the_same_questions(
     html = check(page)
     assert "Learned" in html
     assert "Forgotten" not in html
-    assert "+75.0" in html
+    assert '<span class="up">+75.0</span>' in html
+    assert '<span class="">+0.0</span>' in html
+    assert "asked of tiny and of tuned." in html
+
+
+def test_evaluations_of_one_model_go_by_their_folders(folder, tmp_path, predictions) -> None:
+    again = save(tmp_path / "again", predictions, "tiny")
+    html = check(write_comparison(folder, again, image_folder=tmp_path, out=tmp_path / "compare.html"))
+    assert "asked of evaluation and of again." in html
+
+
+def test_the_head_of_a_card_wraps_with_a_gap(folder, tmp_path) -> None:
+    html = write_report(folder, image_folder=tmp_path, out=tmp_path / "report.html").read_text()
+    (rule,) = re.findall(r"\.shot \.top \{([^}]*)\}", html)
+    assert "flex-wrap: wrap" in rule
+    assert "gap: 0 12px" in rule
 
 
 def test_evaluations_of_different_questions_are_not_compared(folder, tmp_path, predictions) -> None:

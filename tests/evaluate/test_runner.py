@@ -175,6 +175,12 @@ def test_missing_pictures_name_the_question_and_the_remedy(tiny, records, tmp_pa
         run(tiny, records, tmp_path / "out", tmp_path)
 
 
+def test_a_folder_that_can_not_be_made_is_named(tiny, records, tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="file: the folder can't be made"):
+        evaluate(*tiny, records, out_dir=tmp_path / "file")
+
+
 def test_data_without_questions_is_an_error(tiny, tmp_path) -> None:
     with pytest.raises(RecordError, match="no question to evaluate"):
         run(tiny, [], tmp_path / "out", tmp_path)

@@ -94,7 +94,7 @@ def test_a_run_s_configuration_repeats_its_first_twenty_losses(runs, scratch):
 
 def test_a_folder_that_takes_no_files_is_told(runs, scratch):
     (runs.root / "file").touch()
-    with pytest.raises(CheckpointError, match=r"file/run can't be written: .*Not a directory"):
+    with pytest.raises(ConfigError, match=r"file is a file, and a run is written to a folder"):
         runs("below", scratch, ["--output_dir", runs.root / "file" / "run"])
     (runs.root / "run").mkdir()
     (runs.root / "run" / "log.jsonl").symlink_to("/dev/full")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mustela.cli.command import Subparsers, add_command
-from mustela.cli.model_options import add_model_options, model_options
+from mustela.cli.model_options import add_model_options, check_counts, model_options
 from mustela.cli.region_options import add_region_options, region_of
 from mustela.errors import ConfigError
 
@@ -70,10 +70,12 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int | None:
     """Ask, print the answer and its regions, and write the picture; or ask what a file says."""
+    check_counts(args, "max_new_tokens", "batch_size")
     if args.batch is not None:
         return _run_batch(args)
     if args.image is None or args.question is None:
         raise ConfigError("give an IMAGE and a QUESTION, or many questions with --batch FILE.")
+    _check_question(args.question)
     regions = [region_of(kind, values) for kind, values in args.regions]
     out = Path(args.out or f"answer-{Path(args.image).stem}.png")
     _check_folder(out)
@@ -95,11 +97,12 @@ def _run_batch(args: argparse.Namespace) -> int:
 
     if args.image is not None or args.regions:
         raise ConfigError("--batch takes images, questions and regions from its file: leave the others out.")
-    if args.batch_size < 1:
-        raise ConfigError(f"--batch_size {args.batch_size}: must be at least 1.")
     out = Path(args.out or f"answers-{args.batch.stem}.jsonl")
     _check_folder(out)
     questions = read_questions(args.batch, image_folder=args.image_folder or args.batch.parent)
+    if out.exists() and (not out.is_file() or out.samefile(args.batch)):
+        what = "the file of the questions" if out.is_file() else "no file"
+        raise ConfigError(f"--out {out}: is {what}. Choose another for the answers.")
     asked, failed = answer_file(
         _predictor(args), questions, out, batch_size=args.batch_size, max_new_tokens=args.max_new_tokens
     )
@@ -108,6 +111,14 @@ def _run_batch(args: argparse.Namespace) -> int:
     if failed:
         print(f"{failed} could not be asked: their lines say why, and the next run tries them again")
     return 1 if failed else 0
+
+
+def _check_question(question: str) -> None:
+    from mustela.infer.query import check_text
+
+    if not question.strip():
+        raise ConfigError(f"QUESTION is {question!r}. Write one.")
+    check_text(question)
 
 
 def _check_folder(out: Path) -> None:

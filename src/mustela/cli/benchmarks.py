@@ -45,8 +45,10 @@ def run(args: argparse.Namespace) -> int:
     if args.name is None:
         if args.root or args.questions or args.split:
             raise ConfigError("--root, --split and --questions need the NAME of a benchmark.")
-        for benchmark in BENCHMARKS.values():
-            print(f"{benchmark.name:24}{', '.join(benchmark.splits):32}{benchmark.measures}")
+        rows = [(each.name, ", ".join(each.splits), each.measures) for each in BENCHMARKS.values()]
+        names, splits = (max(len(row[column]) for row in rows) + 2 for column in (0, 1))
+        for name, listed, measures in rows:
+            print(f"{name:{names}}{listed:{splits}}{measures}")
         print("`mustela benchmarks NAME` says what to download and from where.")
         return 0
     benchmark = find_benchmark(args.name)

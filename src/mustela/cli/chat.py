@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import re
 import shlex
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mustela.cli.ask import print_regions
 from mustela.cli.command import Subparsers, add_command
-from mustela.cli.model_options import add_model_options, model_options
+from mustela.cli.model_options import add_model_options, check_counts, model_options
 from mustela.cli.region_options import region_of
 from mustela.cli.terminal_picture import picture_codes, picture_protocol
 from mustela.errors import ConfigError, MustelaError, RegionError
@@ -70,12 +71,16 @@ def run(args: argparse.Namespace) -> None:
 
     from mustela.infer import Predictor
 
+    check_counts(args, "max_new_tokens")
     disable_progress_bar()
     out = None if args.out is None else Path(args.out)
     if out is not None and not out.parent.is_dir():
         raise ConfigError(f"--out {out}: the folder {out.parent} does not exist.")
     predictor = Predictor.from_pretrained(args.model, **model_options(args))
     chat = _Chat(predictor, args.image, out=out, max_new_tokens=args.max_new_tokens)
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        # A line that isn't in the terminal's encoding gets a message, and the conversation goes on.
+        sys.stdin.reconfigure(errors="surrogateescape")
     interactive = sys.stdin.isatty()
     if interactive:
         import readline  # noqa: F401 - gives `input` its history and arrow keys

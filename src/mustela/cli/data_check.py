@@ -130,7 +130,8 @@ def run(args: argparse.Namespace) -> int:
     print(report.summary(max_lines=args.lines))
     for suspicion in inspection.suspicions:
         print(f"suspicious {suspicion.kind}: {suspicion}")
-    bad = report.has_errors or (args.strict and bool(inspection.suspicions))
+    faulty = any(file.count("error") for file in report.files)
+    bad = faulty or report.has_errors or (args.strict and bool(inspection.suspicions))
     if not bad and not inspection.suspicions:
         print("Nothing to complain about.")
     return _STATUS if bad else 0

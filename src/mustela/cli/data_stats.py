@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from mustela.cli.command import Subparsers, add_command
 from mustela.cli.data_check import add_file_arguments, check_options, default_workers, pair_folders
+
+if TYPE_CHECKING:
+    from mustela.data.report import FileReport
 
 __all__ = ["add_parser", "run"]
 
@@ -18,8 +22,8 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--workers", type=int, metavar="N", help="processes (a core each for large files)")
 
 
-def run(args: argparse.Namespace) -> None:
-    """Count, print, and write the page."""
+def run(args: argparse.Namespace) -> int:
+    """Count, print, and write the page; the status is 2 where a file has no record that can be used."""
     from mustela.data.inspection import inspect_files
     from mustela.pages import write_page
     from mustela.view.stats import stats_page, stats_text
@@ -32,6 +36,21 @@ def run(args: argparse.Namespace) -> None:
     print(stats_text(inspection))
     for suspicion in inspection.suspicions:
         print(f"suspicious {suspicion.kind}: {suspicion}")
+    for report in inspection.reports:
+        for line in _left_out(report, images_given=bool(args.images)):
+            print(line)
     if args.out is not None:
         title = args.files[0] if len(args.files) == 1 else f"{len(args.files)} data files"
         print(f"page: {write_page(args.out, stats_page(inspection, title=title))}")
+    return 0 if all(report.kept for report in inspection.reports) else 2
+
+
+def _left_out(report: FileReport, *, images_given: bool) -> list[str]:
+    """Return how many records of a file are not counted, and why."""
+    errors = report.lines("error")
+    if not errors:
+        return []
+    lines = [f"{report.path}: {report.skipped} of {report.read} records are left out. The first: {errors[0]}"]
+    if not images_given and "image.missing" in report.faults:
+        lines.append("Pictures are looked for beside the file: say where they are with --images DIR.")
+    return lines

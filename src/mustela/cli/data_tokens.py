@@ -52,12 +52,14 @@ def run(args: argparse.Namespace) -> None:
 
     if len(args.files) > 1:
         raise ConfigError("name one file; --index says which of its records.")
+    if args.index < 0:
+        raise ConfigError(f"--index {args.index}: records are counted from 0.")
     ((file, folder),) = pair_folders(args.files, args.images)
     options = check_options(args)
     found = next(
         islice(read_checked(file, options, folder=options.open_folder(folder)), args.index, None), None
     )
-    if args.index < 0 or found is None:
+    if found is None:
         raise ConfigError(f"--index {args.index}: {file} has no such record; they are counted from 0.")
     if found.record is None:
         raise RecordError("\n".join(str(fault) for fault in found.faults))

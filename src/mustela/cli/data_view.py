@@ -34,9 +34,7 @@ def add_parser(subparsers: Subparsers) -> None:
     add_file_arguments(parser)
     parser.add_argument("--out", metavar="FILE", help="page to write (FILE.html in this folder)")
     parser.add_argument("--limit", type=int, default=200, metavar="N", help="records to show (200)")
-    parser.add_argument(
-        "--start", type=int, default=-1, metavar="N", help="first record, counted from 0 (spread evenly)"
-    )
+    parser.add_argument("--start", type=int, metavar="N", help="first record, counted from 0 (spread evenly)")
     parser.add_argument(
         "--serve", action="store_true", help="show all records in a browser on this machine, write no page"
     )
@@ -52,6 +50,8 @@ def run(args: argparse.Namespace) -> None:
 
     if args.limit < 1:
         raise ConfigError(f"--limit {args.limit}: show at least one record.")
+    if args.start is not None and args.start < 0:
+        raise ConfigError(f"--start {args.start}: records are counted from 0.")
     if args.out is not None and len(args.files) > 1:
         raise ConfigError("--out names one page, but there are several files.")
     options = check_options(args)
@@ -63,9 +63,11 @@ def run(args: argparse.Namespace) -> None:
         counting = check_options(args, images="none")
         report = FileReport(file)
         total = sum(1 for _ in read_checked(file, counting, report=report))
-        wanted = set(sample_positions(total, args.limit, args.start))
+        if not total:
+            raise ConfigError(f"{file}: it holds no record. Write some into it, or don't name it.")
+        wanted = set(sample_positions(total, args.limit, -1 if args.start is None else args.start))
         if not wanted:
-            raise ConfigError(f"--start {args.start}: {file} has {total} records.")
+            raise ConfigError(f"--start {args.start}: {file} has {total} records, the last is {total - 1}.")
         last = max(wanted) + 1
         shown = (
             checked

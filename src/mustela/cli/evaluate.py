@@ -10,7 +10,7 @@ from typing import Any
 
 from mustela.cli.command import Subparsers, add_command
 from mustela.cli.evaluate_benchmark import add_benchmark_options, evaluate_benchmark, process_group
-from mustela.cli.model_options import add_model_options, model_options
+from mustela.cli.model_options import add_model_options, check_counts, check_device, model_options
 from mustela.cli.progress import show_progress
 from mustela.errors import ConfigError
 
@@ -80,12 +80,12 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Evaluate, write the report and print the main numbers."""
-    for name in ("batch_size", "limit", "max_new_tokens", "concurrency"):
-        value = vars(args)[name]
-        if value is not None and value < 1:
-            raise ConfigError(f"--{name} is {value}. It is at least 1.")
+    check_counts(args, "batch_size", "limit", "max_new_tokens", "concurrency")
     if (args.data is None) == (args.benchmark is None):
         raise ConfigError("name either --data FILE or --benchmark NAME.")
+    if args.out and Path(args.out).exists() and not Path(args.out).is_dir():
+        raise ConfigError(f"--out {args.out}: is a file. Name a folder, which is made when missing.")
+    check_device(args.device)
     if args.benchmark is not None:
         with show_progress() as progress:
             evaluate_benchmark(args, progress=progress)
@@ -110,6 +110,8 @@ def _evaluate_data(args: argparse.Namespace, *, is_main: bool) -> None:
     run_dir = _run_folder(model_folder)
     out = Path(args.out) if args.out else _default_out(model_folder, run_dir, data)
     images = Path(args.image_folder) if args.image_folder else data.parent
+    if args.compare:
+        _check_compare(args, data, out)
     model, processor = load_model(args.model, **model_options(args))
     with show_progress() as progress:
         metrics = evaluate(
@@ -137,6 +139,20 @@ def _evaluate_data(args: argparse.Namespace, *, is_main: bool) -> None:
             args.compare, out, image_folder=images, out=out / "compare.html", run_dir=run_dir, seed=args.seed
         )
         print(f"before and after: {page}")
+
+
+def _check_compare(args: argparse.Namespace, data: Path, out: Path) -> None:
+    """Refuse, before anything is asked, an earlier evaluation that this one can't be compared with."""
+    from mustela.data import read_records
+    from mustela.evaluate.compare import check_questions
+    from mustela.evaluate.questions import questions_from
+
+    before = Path(args.compare)
+    if not before.is_dir():
+        raise ConfigError(f"--compare {before}: there is no such folder.")
+    if out.is_dir() and out.samefile(before):
+        raise ConfigError(f"--compare {before}: this evaluation is written there. Choose another --out.")
+    check_questions(before, questions_from(read_records(data), limit=args.limit))
 
 
 def summary(metrics: Mapping[str, Any]) -> str:

@@ -282,7 +282,10 @@ class DataArguments:
         metadata={"help": "their image folders, one a file or one for all; unset: the training files'"},
     )
     eval_records: int = field(
-        default=64, metadata={"help": "held-out records answered at each evaluation during training"}
+        default=64,
+        metadata={
+            "help": "held-out records answered at each evaluation during training; with them 1 at least"
+        },
     )
     eval_benchmarks: list[str] = field(
         default_factory=list,

@@ -15,6 +15,12 @@ _WORDS = {
     "true": True, "yes": True, "on": True, "1": True, "y": True, "t": True,
     "false": False, "no": False, "off": False, "0": False, "n": False, "f": False,
 }  # fmt: skip
+# What settings are called elsewhere, where no spelling leads to ours.
+_ELSEWHERE = {
+    "batch_size": "per_device_train_batch_size", "epochs": "num_train_epochs", "lora_rank": "lora_r",
+    "lr": "learning_rate",
+}  # fmt: skip
+_JSON_EXAMPLE = "'{\"name\": 1}'"
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,11 @@ class Field:
         return tuple(
             str(word) for kind in self.types if get_origin(kind) is Literal for word in get_args(kind)
         )
+
+    @property
+    def is_mapping(self) -> bool:
+        """True for a setting of names and values, given as JSON or, for some, as a file of it."""
+        return any(get_origin(kind) is dict or kind is dict for kind in self.types)
 
     @property
     def is_list(self) -> bool:
@@ -71,7 +82,10 @@ def fields_of(cls: type, *, group: str) -> dict[str, Field]:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say which known name is closest, as the end of an error message; empty when none is."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    names = list(known)
+    if _ELSEWHERE.get(name) in names:
+        return f" Did you mean {_ELSEWHERE[name]!r}?"
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
@@ -85,6 +99,8 @@ def coerce(value: Any, field: Field, *, where: str) -> Any:
         if field.optional:
             return None
         raise ConfigError(f"{where}: a value is needed here. {_wanted(field)}")
+    if field.is_mapping and isinstance(value, str):
+        _check_mapping_text(value, field, where=where)
     if field.is_list and not (isinstance(value, str) and str in field.types):
         return _coerce_list(value, field, where=where)
     if field.optional and str not in field.types and value in ("none", "null", "None"):
@@ -157,6 +173,25 @@ def _convert_number(value: Any, kind: type) -> tuple[Any, bool]:
     if kind is float:
         return number, True
     return (int(number), True) if number.is_integer() else (None, False)
+
+
+def _check_mapping_text(value: str, field: Field, *, where: str) -> None:
+    """Make sure that a text can be what a mapping is made of: JSON, or a file's name where one is read."""
+    text = value.strip()
+    if text.startswith("{"):
+        try:
+            json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ConfigError(
+                f"{where}: {value!r} is broken JSON ({error}). Write it like {_JSON_EXAMPLE}, with "
+                "names in double quotes."
+            ) from None
+        return
+    may_be_file = str in field.types and not field.name.endswith("_kwargs")
+    if text and (not may_be_file or ("=" in text and not text.endswith(".json"))):
+        raise ConfigError(
+            f"{where}: {value!r} does not fit. Give names and values as JSON, like {_JSON_EXAMPLE}."
+        )
 
 
 def _convert_mapping(value: Any) -> tuple[Any, bool]:

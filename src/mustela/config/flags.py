@@ -10,6 +10,7 @@ from mustela.errors import ConfigError
 
 _BOOLEAN_WORDS = ("true", "false", "yes", "no", "on", "off", "1", "0")
 _OPEN_SECTIONS = ("stages.", "from_scratch.")
+_CHECKED_LATER = ("lora_enable", "lora_weight_path")
 
 
 @dataclass(frozen=True)
@@ -29,23 +30,20 @@ def parse_flags(words: Sequence[str], fields: Mapping[str, Field]) -> CommandLin
     """
     recipe: str | None = None
     values: dict[str, Any] = {}
+    switch: Field | None = None
     at = 0
     while at < len(words):
         word = words[at]
         at += 1
         if not word.startswith("--"):
             if recipe is not None or values:
-                hint = (
-                    "The recipe comes before the flags."
-                    if recipe is None
-                    else "Quote a value that has blanks."
-                )
-                raise ConfigError(f"{word!r} on the command line belongs to no flag. {hint}")
+                raise _stray(word, switch=switch, has_recipe=recipe is not None)
             recipe = word
             continue
         head, given, inline = word[2:].partition("=")
         name = head if head.startswith(_OPEN_SECTIONS) else head.replace("-", "_")
         following = _following(words, at)
+        switch = None
         if given:
             values[name] = inline
             _check_known(name, fields)
@@ -58,7 +56,29 @@ def parse_flags(words: Sequence[str], fields: Mapping[str, Field]) -> CommandLin
             taken = _take(name, following, fields.get(name))
             values[name] = _value(name, taken, fields.get(name))
             at += len(taken)
+            switch = fields[name] if not taken and name in fields and fields[name].is_bool else None
+    _check_adapter_flags(recipe, values)
     return CommandLine(recipe, values)
+
+
+def _stray(word: str, *, switch: Field | None, has_recipe: bool) -> ConfigError:
+    """Say of a word behind a flag that it can't be the flag's value."""
+    before = "" if has_recipe else " The recipe comes before the flags."
+    if switch is not None:
+        words = ", ".join([*switch.words, "true or false"])
+        return ConfigError(f"--{switch.name} {word}: the flag takes {words}, or nothing, for true.{before}")
+    hint = " Quote a value that has blanks." if has_recipe else before
+    return ConfigError(f"{word!r} on the command line belongs to no flag.{hint}")
+
+
+def _check_adapter_flags(recipe: str | None, values: Mapping[str, Any]) -> None:
+    """Make sure that flags of adapters come with the one that switches adapters on; a recipe may do that."""
+    named = [name for name in values if name.startswith("lora_") and name not in _CHECKED_LATER]
+    if recipe is None and named and "lora_enable" not in values:
+        raise ConfigError(
+            f"--{named[0]} {values[named[0]]} has no effect without adapters: add --lora_enable True, or "
+            "leave it out."
+        )
 
 
 def _following(words: Sequence[str], at: int) -> list[str]:

@@ -14,19 +14,61 @@ from mustela.data.augment_geometry import cropped, mirrored, quarter_turned, sca
 from mustela.data.record import Record, Turn
 from mustela.errors import ConfigError
 
+# Words whose truth a mirror image changes, and which aren't exchanged: turning round, points of the compass,
+# clock faces, and left and right in other languages.
+_MIRRORED = (
+    r"\b(?:(?:counter-?|anti-?)?clockwise|left[\s-]?over\w*|[lr]hs|(?:east|west)\w*|o\s?['\u2019]?\s?clock"
+    r"|gauches?|droite?s?|links|(?:link|recht)e[rnsm]?|(?:link|recht)erkant|rechts|izquierd\w*|derech\w*|sinistr[aoei]"
+    r"|destr[aoei]|esquerd\w*|direit\w*|слева|справа|влево|вправо|налево|направо"
+    r"|(?:лев|прав)(?:ый|ая|ое|ые|ого|ому|ой|ую|ым|ых|ыми|ее|ом|ей))\b"  # noqa: RUF001
+    r"|时针|時計回り|ひだり|みぎ|왼|오른|يسار|يمين"
+)
 # Words whose truth a mirror image or a turn changes.
 _DIRECTIONS = re.compile(
-    r"\b(left\w*|right\w*|above|below|top|bottom|upper|lower|under\w*|over|clockwise|counter\w*|horizontal\w*|vertical\w*)\b"
-    r"|[左右上下]",
+    r"\b(?:left\w*|right\w*|above|below|top(?:most)?|bottom(?:most)?|upper(?:most)?|upwards?|lower(?:most)?|lowest"
+    r"|highest|downwards?|beneath|under\w*|over(?:head)?|horizontal\w*|vertical\w*|counter\w*|(?:north|south)\w*"
+    r"|haute?s?|dessus|dessous|oben|unten|arriba|abajo|acima|abaixo|сверху|снизу|вверху|внизу|вверх|вниз)\b"
+    rf"|[左右上下]|{_MIRRORED}",
     re.IGNORECASE,
 )
-# What a mirror image exchanges. "right" is no direction in "right now" and its like, nor after "all".
-_SIDES = re.compile(
-    r"(?<!\ball )\b(left|right)(?=(?:most|wards?|-hand|-most)?\b)"
-    r"(?!\s+(?:now|away|before|after|here|there|angles?)\b)|(?<![左右])[左右](?![左右])",
+# Coordinates that are written out and don't move with the picture: lists of numbers in brackets, and tokens.
+_NUMBER = r"-?(?:\d+(?:\.\d+)?|\.\d+)"
+_COORDINATES = re.compile(
+    rf"[\[(<{{]\s*{_NUMBER}(?:(?:\s*[,;]\s*|\s+){_NUMBER})+\s*[\])>}}]"
+    rf"|<(?:box|bbox|quad|point|loc_?\d+|patch_index_\d+)>|<\|(?:box|quad|point)_start\|>|\b[xy](?:[12]|min|max)?[\"']?\s*[:=]\s*{_NUMBER}",
     re.IGNORECASE,
 )
-_TURNING = re.compile(r"\b(?:counter-?|anti-?)?clockwise\b|\bleft ?over|时针", re.IGNORECASE)
+
+# Where left and right are directions for sure. Elsewhere they may be anything ("left the room", "right now").
+_SIDE = r"(?:left|right)"
+_OWNER = r"(?:the|an?|its|his|her|their|your|my|our|each|every)"
+_WHICH = r"(?:far|top|bottom|upper|lower|front|back|rear|middle|cent(?:er|re)|extreme|very)"
+_PLACE = r"(?:sides?|corners?|edges?|hal(?:f|ves)|parts?|portions?|ends?|borders?|margins?|thirds?|quarters?)"
+# What makes a direction of the bare word, unless it goes on like "turn right away" or "top right now".
+_NO_MORE = (
+    r"(?!-|\s+(?:now|away|before|after|here|there|next|behind|beside|above|below|at|in|on|by|over|up|down|under"
+    r"|through|around|along|across|near|between|back|for|to|into|the|an?|its|his|her|their|it|him|them)\b)"
+)
+_DIRECTED = re.compile(
+    rf"\b{_SIDE}(?:-?most|wards?|[\s-]?hand(?=\s+{_PLACE}\b)|-hand)\b"
+    rf"|\b{_SIDE}[\s-](?:to|and|or)[\s-]{_SIDE}\b(?!-)"
+    rf"|\b{_SIDE}(?:\s+of|[\s-]{_PLACE})\b"
+    rf"|\b{_OWNER}\s+(?:{_WHICH}[\s-]+)?{_SIDE}(?:\s+(?:and|or)\s+{_SIDE})?\b(?!-|['\u2019])"
+    rf"|\b(?:{_WHICH}[\s-]+|(?:from|facing|faces|turn(?:s|ed|ing)?|heading|towards?)\s+){_SIDE}\b{_NO_MORE}"
+    r"|左右|右左|[最向往朝靠偏][左右]|[左右](?=[边邊侧側面方手上下端角半の側にからをへ])",
+    re.IGNORECASE,
+)
+# What looks like one of those and is none.
+_UNSURE = re.compile(
+    r"\b(?:what(?:['\u2019]s|\s+is|\s+was)?|nothing|little|much|none|all)\s+left\s+of\b|\bleft\s+of\s+(?:his|her|its)\s+own"
+    r"|\bright\s+of\s+way\b|\bright\s+side\s+up\b|\bright\s+to\s+(?!(?:the|its|his|her|their|your|left)\b)"
+    r"|\bright[\s-]+(?:angled?s?|answers?|choices?|options?|ways?|times?|place|order|moment|things?|size|words?"
+    r"|person|people|tools?|tracks?|path|idea|decision|kind|amount|mind|man|triangles?|now|away|here|there|next)\b",
+    re.IGNORECASE,
+)
+_ANY_SIDE = re.compile(r"\b(?:left|right)|[左右]", re.IGNORECASE)
+_ONE_SIDE = re.compile(r"left|right|(?<![左右])[左右](?![左右])", re.IGNORECASE)
+_TURNING = re.compile(_MIRRORED, re.IGNORECASE)
 _OTHER_SIDE = {"left": "right", "right": "left", "左": "右", "右": "左"}
 
 _LEAST_CROP = 0.5
@@ -46,7 +88,7 @@ class Augmentation:
             are left out.
         scale: sides change by up to this factor.
         flip_words: "refuse" mirrors no record whose text speaks of directions, "swap" exchanges left and
-            right in it.
+            right in it where they are directions for sure.
     """
 
     flip: float = 0.0
@@ -79,9 +121,10 @@ def augment(
 ) -> tuple[Record, list[Image.Image]]:
     """Change a record of one picture and the picture alike.
 
-    Records whose text speaks of directions are neither turned nor cropped, and mirrored only if left and
-    right can be exchanged in the text; records of several pictures or none are left alone. A crop is made
-    only where every question or its answer names a region: what else is said of the whole picture might
+    Records whose text, that of the system included, speaks of directions are neither turned nor cropped, and
+    mirrored only if left and right can be exchanged in the text; records whose text has coordinates written
+    out keep the shape of their picture, and records of several pictures or none are left alone. A crop is
+    made only where every question or its answer names a region: what else is said of the whole picture might
     become untrue.
 
     Args:
@@ -99,10 +142,11 @@ def augment(
     if len(images) != 1:
         return record, images
     image = images[0]
-    if crop:
+    fixed = _mentions(record, _COORDINATES)
+    if crop and not fixed:
         record, image = _crop(record, image, settings, windows)
-    directed = any(_DIRECTIONS.search(part.text) for part in record.turns)
-    if flip and directed and settings.flip_words == "swap":
+    directed = fixed or _mentions(record, _DIRECTIONS)
+    if flip and directed and not fixed and settings.flip_words == "swap":
         swapped = swap_sides(record)
         if swapped is not None:
             moved = mirrored(image)
@@ -113,7 +157,7 @@ def augment(
     for _ in range(quarter if turn and not directed else 0):
         moved = quarter_turned(image)
         record, image = moved.record(record), moved.image
-    if settings.scale:
+    if settings.scale and not fixed:
         moved = scaled(image, factor)
         record, image = moved.record(record), moved.image
     if settings.color:
@@ -125,11 +169,26 @@ def augment(
 
 
 def swap_sides(record: Record) -> Record | None:
-    """Return a record in whose text left and right are exchanged; None where more than that turns round."""
-    if any(_TURNING.search(turn.text) for turn in record.turns):
+    """Return a record in whose text left and right are exchanged; None where one may mean another thing.
+
+    Also None where more than that turns round, and where the system text speaks of sides.
+    """
+    if _mentions(record, _TURNING) or _ANY_SIDE.search(record.system or ""):
         return None
-    turns = tuple(replace(turn, text=_SIDES.sub(_other, turn.text)) for turn in record.turns)
+    if any(
+        _UNSURE.search(turn.text) or _ANY_SIDE.search(_DIRECTED.sub(" ", turn.text)) for turn in record.turns
+    ):
+        return None
+    turns = tuple(replace(turn, text=_DIRECTED.sub(_exchanged, turn.text)) for turn in record.turns)
     return replace(record, turns=turns)
+
+
+def _mentions(record: Record, words: re.Pattern[str]) -> bool:
+    return any(words.search(text) for text in (record.system or "", *(turn.text for turn in record.turns)))
+
+
+def _exchanged(found: re.Match[str]) -> str:
+    return _ONE_SIDE.sub(_other, found[0])
 
 
 def _other(found: re.Match[str]) -> str:
@@ -144,7 +203,7 @@ def _crop(
     record: Record, image: Image.Image, settings: Augmentation, windows: np.ndarray
 ) -> tuple[Record, Image.Image]:
     """Return the first crop that leaves a round; the record itself where there is none."""
-    if any(_DIRECTIONS.search(part.text) for part in record.turns):
+    if _mentions(record, _DIRECTIONS):
         return record, image
     rounds = list(zip(record.turns[::2], record.turns[1::2], strict=False))
     if not all(question.regions or answer.regions for question, answer in rounds):

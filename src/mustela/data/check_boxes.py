@@ -11,6 +11,7 @@ from mustela.data.faults import FaultLog
 from mustela.errors import ConfigError
 from mustela.regions import Box
 from mustela.regions.checks import LARGEST_COORDINATE
+from mustela.regions.units import SLACK
 
 BoxFormat = Literal["xyxy", "xywh", "norm1", "norm1000"]
 """Numbers of `box_x1y1x2y2`: corners, or corner and size, in pixels; corners in 0..1 or in 0..1000."""
@@ -18,7 +19,6 @@ BoxFormat = Literal["xyxy", "xywh", "norm1", "norm1000"]
 BOX_FORMATS: Final[tuple[BoxFormat, ...]] = get_args(BoxFormat)
 
 _NORMALISED_SIDE: Final = {"norm1": 1.0, "norm1000": 1000.0}
-_SLACK = 1.01  # normalised annotations overshoot by rounding
 
 
 def check_box_format(box_format: str) -> None:
@@ -68,7 +68,7 @@ def plain_box(value: object, frame: Frame) -> Box | None:
     x1, y1, x2, y2 = value
     if type(x1) in _PLAIN and type(y1) in _PLAIN and type(x2) in _PLAIN and type(y2) in _PLAIN:
         right, bottom = frame.size_wh
-        if 0 <= x1 < x2 <= right and 0 <= y1 < y2 <= bottom and (x2 > _SLACK or y2 > _SLACK):
+        if 0 <= x1 < x2 <= right and 0 <= y1 < y2 <= bottom and (x2 > SLACK or y2 > SLACK):
             return Box(float(x1), float(y1), float(x2), float(y2))
     return None
 
@@ -189,7 +189,7 @@ def _check_pixels(
     numbers: Sequence[float], *, box_format: BoxFormat, log: FaultLog, turn: int, field: str
 ) -> bool:
     """Return False after an error: numbers declared pixels that look like fractions of a side."""
-    if min(numbers) < 0 or max(numbers) > _SLACK:
+    if min(numbers) < 0 or max(numbers) > SLACK:
         return True
     given = _show(numbers)
     if any(not number.is_integer() for number in numbers):

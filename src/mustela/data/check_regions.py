@@ -14,8 +14,11 @@ from mustela.data.native import REGION_KEYS
 from mustela.data.record import RegionAnnotation
 from mustela.errors import RegionError
 from mustela.regions import Box, Mask, Point, Polygon, Region, Scribble, region_from_json
+from mustela.regions.units import looks_normalised
 
 Annotations = tuple[RegionAnnotation, ...]
+
+_TO_PIXELS = "Multiply x by the image's width and y by its height."
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,16 +137,22 @@ class RegionReader:
                 self.log.refuse("mask.empty", "the mask has no pixel inside.", turn=turn, field=field)
                 return None
             return mask
+        if looks_normalised(region):
+            message = (
+                f"the coordinates of the {_kind(region)} look normalised 0..1, but regions are in pixels."
+            )
+            self.log.refuse("region.normalised", message, _TO_PIXELS, turn=turn, field=field)
+            return None
         scaled = _scale(region, frame.scale_xy)
         if isinstance(scaled, Box):
             corners = scaled.bounds_xyxy()
             return place_box(corners, frame, given=corners, log=self.log, turn=turn, field=field)
-        x1, y1, x2, y2 = scaled.bounds_xyxy()
-        if frame.size_wh is None or (x1 <= frame.size_wh[0] and y1 <= frame.size_wh[1] and min(x2, y2) >= 0):
+        if frame.size_wh is None or _is_seen(scaled, frame.size_wh):
             return scaled
-        kind = type(scaled).__name__.lower()
-        message = f"the {kind} lies outside the image of {frame.size_wh[0]} x {frame.size_wh[1]} pixels."
-        self.log.refuse("region.outside", message, turn=turn, field=field)
+        width, height = frame.size_wh
+        message = f"the {_kind(scaled)} lies outside the image of {width} x {height} pixels: it covers none."
+        remedy = "Regions are in pixels of the image as shown; correct it, or leave it out of the turn."
+        self.log.refuse("region.outside", message, remedy, turn=turn, field=field)
         return None
 
     def _with_mask(
@@ -178,7 +187,10 @@ class RegionReader:
         return self._fit_mask(mask, frame, turn, field)
 
     def _polygon_mask(self, rings: list[object], frame: Frame) -> Mask:
-        polygon = _scale(region_from_json({"type": "polygon", "rings": rings}), frame.scale_xy)
+        given = region_from_json({"type": "polygon", "rings": rings})
+        if looks_normalised(given):
+            raise RegionError(f"the polygons look normalised 0..1, but masks are in pixels. {_TO_PIXELS}")
+        polygon = _scale(given, frame.scale_xy)
         if frame.size_wh is None:
             raise RegionError("a mask given as polygons needs image_w and image_h in the record.")
         return Mask.from_array(polygon.raster(frame.size_wh))
@@ -207,6 +219,19 @@ class RegionReader:
 def _all_or_none(found: Sequence[RegionAnnotation | None]) -> Annotations | None:
     complete = tuple(annotation for annotation in found if annotation is not None)
     return complete if len(complete) == len(found) else None
+
+
+def _kind(region: Region) -> str:
+    return type(region).__name__.lower()
+
+
+def _is_seen(region: Region, size_wh: tuple[int, int]) -> bool:
+    """Whether a region covers a pixel; looks at pixels only where it reaches out of the picture."""
+    x1, y1, x2, y2 = region.bounds_xyxy()
+    width, height = size_wh
+    if x1 > width or y1 > height or min(x2, y2) < 0:
+        return False
+    return (min(x1, y1) >= 0 and x2 <= width and y2 <= height) or region.area(size_wh) > 0
 
 
 def _scale(region: Region, scale_xy: tuple[float, float]) -> Region:

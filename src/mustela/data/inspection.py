@@ -14,7 +14,7 @@ from mustela.data.image_folder import ImageFolder, locate_image
 from mustela.data.parallel import in_chunks, in_processes
 from mustela.data.reading import check_found
 from mustela.data.record import Record
-from mustela.data.report import FileReport
+from mustela.data.report import FaultCount, FileReport
 from mustela.data.survey import Survey, Suspicion, shared_pictures, suspicions
 from mustela.errors import ImageError
 
@@ -69,6 +69,9 @@ def inspect_files(
             survey.merge(outcome.survey)
             if progress is not None:
                 progress(path, report.read)
+        if not report.read:
+            said = f"{path}: it holds no record. Write some into it, or don't name it."
+            report.faults["file.empty"] = FaultCount("error", 1, examples=[said])
         result.reports.append(report)
         result.surveys.append(survey)
         counts = {kind: entry.count for kind, entry in report.faults.items()}

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mustela.errors import ConfigError
+from mustela.evaluate.answering import readable_question
 from mustela.evaluate.curves import read_curves
 from mustela.evaluate.gallery import make_card, pick, question_score
 from mustela.evaluate.grounding import question_ious, score_at
 from mustela.evaluate.intervals import paired_difference
 from mustela.evaluate.page import PAGE
 from mustela.evaluate.predictions import Prediction
+from mustela.evaluate.questions import Question
 from mustela.evaluate.report import Evaluation, Gallery, read_evaluation
 from mustela.evaluate.sections import TITLES, headline_keys, measure_names
 from mustela.pages import render_page, write_page
@@ -74,6 +76,25 @@ def _check_same(before: Evaluation, after: Evaluation) -> None:
         )
 
 
+def check_questions(before_dir: str | Path, questions: Sequence[Question]) -> None:
+    """Make sure that an evaluation asked these questions.
+
+    Raises:
+        ConfigError: it is not complete, or asked others.
+    """
+    before = read_evaluation(before_dir)
+    asked = {question.id: readable_question(question) for question in questions}
+    other = len(before.predictions.keys() ^ asked.keys())
+    changed = sum(
+        found.question != asked[name] for name, found in before.predictions.items() if name in asked
+    )
+    if other or changed:
+        raise ConfigError(
+            f"{before.folder} did not ask the questions of this evaluation: {other} are in one only, "
+            f"{changed} differ. Evaluate both models on the same file, with the same --limit."
+        )
+
+
 def _change(kind: str, key: str, name: str, before: Evaluation, after: Evaluation, *, seed: int) -> Change:
     old, new = before.metrics["kinds"][kind][key], after.metrics["kinds"][kind][key]
     asked = [item for item in after.predictions.values() if item.kind == kind]
@@ -119,7 +140,7 @@ def write_comparison(
         PAGE,
         "compare.html.jinja",
         title=title,
-        lead=f"{len(after.predictions)} questions, asked of {_name(before)} and of {_name(after)}.",
+        lead=f"{len(after.predictions)} questions, asked of {' and of '.join(_names(before, after))}.",
         headline=changes,
         groups=groups,
         curves=read_curves(Path(run_dir) / "log.jsonl") if run_dir is not None else None,
@@ -136,6 +157,14 @@ def _measure_rows(kind: str, before: Evaluation, after: Evaluation) -> list[dict
         old, new = before.metrics["kinds"][kind][key], after.metrics["kinds"][kind][key]
         rows.append({"name": name, "before": old["value"], "after": new["value"], "n": new["n"]})
     return rows
+
+
+def _names(before: Evaluation, after: Evaluation) -> tuple[str, str]:
+    """Return the models' names, or the folders' where both models have one name."""
+    names = _name(before), _name(after)
+    if names[0] == names[1]:
+        names = before.folder.resolve().name, after.folder.resolve().name
+    return names if names[0] != names[1] else (str(before.folder), str(after.folder))
 
 
 def _name(found: Evaluation) -> str:

@@ -13,7 +13,7 @@ from torch import nn
 
 from mustela.data.processor import MustelaProcessor
 from mustela.data.record import Record
-from mustela.errors import RecordError
+from mustela.errors import ConfigError, RecordError
 from mustela.evaluate.answering import answer_window, windows_of
 from mustela.evaluate.evaluation_folder import (
     METRICS,
@@ -116,7 +116,10 @@ def answer_questions(
     of torch.distributed (each is answered by exactly one), and returns in all of them when the file is there.
     """
     folder = Path(out_dir)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder}: the folder can't be made ({error}). Choose another (--out).") from error
     rank, world = process()
     if rank == 0:
         settings = _settings(model, questions, max_new_tokens=max_new_tokens)

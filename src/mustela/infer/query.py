@@ -24,6 +24,7 @@ from mustela.regions import (
     Transform,
     write_coordinates,
 )
+from mustela.regions.units import looks_normalised
 
 ImageInput = str | Path | Image.Image
 _PLACEHOLDER = re.compile(r"<region(\d{0,6})>")
@@ -133,9 +134,7 @@ def check_in_picture(region: Region, size_wh: Size) -> None:
     if _misses(region, size_wh):
         reach = ", ".join(f"{value:g}" for value in region.bounds_xyxy())
         raise RegionError(f"the {kind} lies outside the picture: it reaches over [{reach}]. {units}.")
-    numbers = _numbers(region)
-    fractions = 0 <= min(numbers) <= max(numbers) <= 1 and not all(value.is_integer() for value in numbers)
-    if fractions and len(numbers) > 2 and min(width, height) > 1:
+    if looks_normalised(region) and min(width, height) > 1:
         raise RegionError(
             f"the {kind} has only coordinates in 0..1. {units}: multiply by its width and height."
         )
@@ -147,15 +146,6 @@ def _misses(region: Point | Box | Scribble | Polygon, size_wh: Size) -> bool:
     # Without filling the outline, which may take long.
     x1, y1, x2, y2 = region.bounds_xyxy()
     return x2 < 0 or y2 < 0 or x1 >= size_wh[0] or y1 >= size_wh[1]
-
-
-def _numbers(region: Point | Box | Scribble | Polygon) -> list[float]:
-    match region:
-        case Scribble(points):
-            return [value for xy in points for value in xy]
-        case Polygon(rings):
-            return [value for ring in rings for xy in ring for value in xy]
-    return [*region.bounds_xyxy()] if isinstance(region, Box) else [region.x, region.y]
 
 
 def question_parts(

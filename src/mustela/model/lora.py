@@ -88,9 +88,14 @@ def choose_targets(model: MustelaForConditionalGeneration, patterns: Sequence[st
         inside = set(language)
         found = [name for name in layers if (end if name in inside else whole).fullmatch(name)]
         if not found:
+            if any(end.fullmatch(name) for name in heads):
+                raise ConfigError(
+                    f"lora_target_modules: {pattern!r} is the head, which gets no adapters. Leave it out."
+                )
+            hint = " Several patterns are separated by blanks, not by commas." if "," in pattern else ""
             raise ConfigError(
-                f"lora_target_modules: {pattern!r} matches no linear layer. A pattern matches the end of a "
-                "layer's name in the language model, or the whole name elsewhere; names are "
+                f"lora_target_modules: {pattern!r} matches no linear layer.{hint} A pattern matches the end "
+                "of a layer's name in the language model, or the whole name elsewhere; names are "
                 f"{', '.join(language[:2])}, {layers[-1]} ..."
             )
         chosen.update(dict.fromkeys(found))

@@ -144,11 +144,16 @@ def build(
                 cache_dir=cache_dir,
                 **shared,
             )
-        if name in packaged_models() or (Path(name).is_dir() and is_mustela_model(resolve_model_path(name))):
+        if is_own_model(name):
             return go_on(name, training, version=arguments.version, **attention)
         return build_on_base(name, version=arguments.version, regions=regions, cache_dir=cache_dir, **shared)
     except OSError as error:
         raise CheckpointError(f"--model_name_or_path {name}: the model cannot be loaded: {error}") from error
+
+
+def is_own_model(name: str) -> bool:
+    """Say whether a name is that of a model of mustela, in a folder or from the package."""
+    return name in packaged_models() or (Path(name).is_dir() and is_mustela_model(resolve_model_path(name)))
 
 
 def go_on(name: str | Path, training: TrainingArguments, *, version: str = "auto", **options: Any) -> Built:

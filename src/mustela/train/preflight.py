@@ -23,6 +23,15 @@ from mustela.train.adapters import check_continues, saved_settings
 from mustela.train.data import held_out_folders
 from mustela.train.features import check_feature_cache
 from mustela.train.freezing import plan_freezing
+from mustela.train.preflight_base import check_adapter_base, check_kept, check_output
+from mustela.train.preflight_effects import (
+    check_best,
+    check_choices,
+    check_optimizer,
+    check_optimizer_package,
+    check_part_rates,
+)
+from mustela.train.preflight_ranges import check_ranges
 from mustela.train.stand_in import StandIn
 from mustela.train.streaming import check_streaming
 
@@ -53,7 +62,9 @@ def check_stages(
         CheckpointError: a model or projector file that is not there or not safe to read.
         MissingExtraError: a package that `report_to` needs.
     """
+    check_output(stages[0].training)
     for stage in stages:
+        check_ranges(stage)
         check_streaming(stage)
         if stand_in is None or not stand_in.replaces_data(stage.data):
             check_data_paths(stage.data)
@@ -68,12 +79,14 @@ def check_stages(
             freeze_mm_mlp_adapter=stage.training.freeze_mm_mlp_adapter,
             lora=stage.training.lora_enable,
         )
+    check_part_rates(stages)
     if from_scratch and stages[0].training.lora_enable:
         raise ConfigError(
             "lora_enable: a model from nothing has nothing that adapters could rest on. Train it whole first."
         )
     if stand_in is None or not stand_in.replaces_model(stages[0].model):
         check_model_paths(stages[0].model, from_scratch=from_scratch)
+        check_kept(stages[0])
     for stage in stages[1:]:
         _same_model(stages[0], stage)
     for before, stage in pairwise(stages):
@@ -153,6 +166,9 @@ def check_training(training: TrainingArguments, *, data: DataArguments) -> None:
             "--eval_strategy needs something to ask: give --eval_data_path FILE of held-out records, or "
             "--eval_benchmarks."
         )
+    check_choices(training)
+    check_best(training, data)
+    check_optimizer(training)
     if data.packing and training.train_sampling_strategy.startswith("group_by"):
         raise ConfigError(
             f"train_sampling_strategy {training.train_sampling_strategy} puts samples of one length together,"
@@ -205,11 +221,13 @@ def check_adapter_packages(stage: StageArguments) -> None:
     optimizer = OptimizerNames(training.optim).value
     if training.bits in (4, 8) or any(word in optimizer for word in _OPTIMISERS_OF_BITSANDBYTES):
         require("bitsandbytes", extra="quantization")
+    check_optimizer_package(training)
     if training.lora_weight_path and not is_adapter(resolve_model_path(training.lora_weight_path)):
         raise CheckpointError(
             f"--lora_weight_path {training.lora_weight_path} holds no adapter of mustela: looked for "
             f"{ADAPTER_FILE}."
         )
+    check_adapter_base(stage)
 
 
 def check_adapters(stage: StageArguments) -> None:

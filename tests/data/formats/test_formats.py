@@ -332,10 +332,95 @@ def test_swift_normalised_boxes_need_the_picture(tmp_path: Path) -> None:
     ]
 
 
-def test_swift_too_few_boxes_is_a_fault(tmp_path: Path) -> None:
-    objects = {**SWIFT["objects"], "bbox": [[0, 0, 8, 8]]}
-    (found,) = read(lines(tmp_path / "x", {**SWIFT, "objects": objects}))
-    assert "more <bbox> in the texts than the 1 boxes" in str(found.fault)
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"bbox": [[0, 0, 8, 8]]}, "2 <bbox> in the texts, 1 entries of 'bbox'"),
+        ({"bbox": [[0, 0, 8, 8]] * 3}, "2 <bbox> in the texts, 3 entries of 'bbox'"),
+        ({"ref": ["a dog"]}, "2 <ref-object> in the texts, 1 entries of 'ref'"),
+        ({"ref": ["a"] * 3}, "2 <ref-object> in the texts, 3 entries of 'ref'"),
+        ({"bbox": [[0.1, 0.1, 0.5, 0.5], [0, 0, 1, 1]]}, "'bbox_type': 'norm1'"),
+        ({"bbox": [10, 20, 40, 44]}, "0 is the number 10; give a list of boxes"),
+        ({"bbox": [[1, 2, 3], [1, 2, 3, 4]]}, "0 is [1, 2, 3]; give [x1, y1, x2, y2]"),
+        ({"bbox": [["0.1", 2, 3, 4], [1, 2, 3, 4]], "bbox_type": "norm1"}, "give numbers"),
+        ({"bbox_type": "norm1000"}, "known: real, norm1"),
+        ({"image_id": [0, 1]}, "image_id: 1, but there are 1 images"),
+        ({"image_id": [0, -1]}, "image_id: -1"),
+        ({"image_id": [0]}, "2 boxes but 1 entries of image_id"),
+        ({"image_id": 1}, "image_id: 1; give a list"),
+    ],
+)
+def test_swift_objects_that_do_not_fit_are_a_fault(
+    change: dict[str, Any], fault: str, tmp_path: Path
+) -> None:
+    (found,) = read(lines(tmp_path / "x", {**SWIFT, "objects": {**SWIFT["objects"], **change}}))
+    assert fault in str(found.fault)
+
+
+def test_swift_objects_may_be_a_text_of_json(tmp_path: Path) -> None:
+    plain = {"messages": SWIFT["messages"][:1]}
+    file = lines(tmp_path / "x", {**plain, "objects": {}}, {**SWIFT, "objects": json.dumps(SWIFT["objects"])})
+    assert recognise(file).format.name == "swift"
+    assert natives(lines(tmp_path / "x", {**SWIFT, "objects": json.dumps(SWIFT["objects"])})) == natives(
+        lines(tmp_path / "y", SWIFT)
+    )
+
+
+QUESTION, ANSWER = {"role": "user", "content": "What is it?"}, {"role": "assistant", "content": "A dog."}
+
+
+@pytest.mark.parametrize("given", [{"images": "a.jpg"}, {"image": "a.jpg"}, {"images": ["a.jpg"]}], ids=str)
+def test_chat_listed_picture_stands_before_the_first_question(given: Any, tmp_path: Path) -> None:
+    system = {"role": "system", "content": "Be brief."}
+    (native,) = natives(lines(tmp_path / "x", {"messages": [system, QUESTION, ANSWER], **given}))
+    assert native["image"] == ["a.jpg"]
+    assert [turn["value"] for turn in native["conversations"]] == [
+        "Be brief.",
+        "<image>\nWhat is it?",
+        "A dog.",
+    ]
+    assert check_record(native).faults == ()
+
+
+def test_chat_fewer_places_than_pictures_are_a_fault(tmp_path: Path) -> None:
+    question = {**QUESTION, "content": "<image>What is it?"}
+    (native,) = natives(lines(tmp_path / "x", {"messages": [question, ANSWER], "images": ["a.jpg", "b.jpg"]}))
+    (fault,) = check_record(native).faults
+    assert fault.kind == "image.count"
+    assert "1 <image> found in the human turns, 2 images given" in str(fault)
+
+
+def test_chat_picture_that_is_named_and_listed_is_one(tmp_path: Path) -> None:
+    question = {
+        **QUESTION,
+        "content": [{"type": "image", "image": "a.jpg"}, {"type": "text", "text": "What?"}],
+    }
+    (native,) = natives(lines(tmp_path / "x", {"messages": [question, ANSWER], "images": ["a.jpg"]}))
+    assert native["image"] == ["a.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("message", "fault"),
+    [
+        ({"role": "assistant", "content": None}, "turn 1, content: None; give a text"),
+        (
+            {"role": "assistant", "content": [{"type": "text", "text": None}]},
+            "turn 1, content: a part of the",
+        ),
+        ({"role": "assistant", "content": ["x"]}, "turn 1, content: the part 'x' is no object"),
+        ({"role": "assistant", "content": [{"text": "x"}]}, "unknown type None"),
+        ("x", "turn 1 is 'x'; give an object"),
+        ({**ANSWER, "loss": False}, "turn 1, loss: False, but every answer of a record is learnt"),
+    ],
+)
+def test_chat_messages_that_can_not_be_read_say_why(message: Any, fault: str, tmp_path: Path) -> None:
+    (found,) = read(lines(tmp_path / "x", {"messages": [QUESTION, message]}))
+    assert fault in str(found.fault)
+
+
+def test_chat_answers_marked_as_learnt_are_read(tmp_path: Path) -> None:
+    messages = [{**QUESTION, "loss": False}, {**ANSWER, "loss": True}]
+    assert natives(lines(tmp_path / "x", {"messages": messages}))
 
 
 def test_chat_parts(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tests.evaluate.benchmarks.conftest import coco, picture, write_json
 from mustela.errors import ConfigError
 from mustela.evaluate.benchmarks import find_benchmark, join, score_benchmark, write_scores
 from mustela.evaluate.benchmarks.comparison import difference, disagreements, group_results, read_result
-from mustela.evaluate.benchmarks.comparison_page import readable_figure, write_benchmark_comparison
+from mustela.evaluate.benchmarks.comparison_page import _figure, readable_figure, write_benchmark_comparison
 from mustela.evaluate.benchmarks.items_file import write_items
 from mustela.evaluate.benchmarks.joining import Said
 from mustela.evaluate.matching import IOU_CONVENTION
@@ -110,6 +111,24 @@ def test_the_page(make_run: MakeRun, tmp_path: Path) -> None:
     assert "By class" in html
     assert "By box size" in html
     assert escape(IOU_CONVENTION, quote=False) in html
+
+
+def test_what_is_neither_better_nor_worse_has_no_colour(make_run: MakeRun) -> None:
+    first = read_result(make_run("first", lambda n: n < 6))
+    other = read_result(make_run("better", lambda n: n < 20))
+    cell = _figure(first, other, "acc_50", 0)
+    assert (cell.better, cell.significant) == ("up", True)
+
+    def renamed(run, name: str, value: float | None = None):
+        figure = run.metrics["figures"]["acc_50"]
+        figure = {**figure, "value": figure["value"] if value is None else value}
+        scores = {key: {"scores": {name: line["scores"]["acc_50"]}} for key, line in run.scores.items()}
+        return replace(run, metrics={**run.metrics, "figures": {name: figure}}, scores=scores)
+
+    cell = _figure(renamed(first, "yes_share"), renamed(other, "yes_share"), "yes_share", 0)
+    assert (cell.change, cell.better, cell.significant) == ("+58.3", "", True)
+    cell = _figure(renamed(first, "acc_50", 0.5), renamed(other, "acc_50", 0.5004), "acc_50", 0)
+    assert (cell.change, cell.better) == ("+0.0", "")
 
 
 @pytest.mark.slow

@@ -170,6 +170,26 @@ def test_pope(tmp_path: Path, score_texts: ScoreTexts, name: str) -> None:
     assert values(score_texts("pope", tmp_path, texts, split=name))["accuracy"] == 0.0
 
 
+@pytest.mark.parametrize("right", [True, False])
+def test_pope_intervals_are_no_points(tmp_path: Path, score_texts: ScoreTexts, right: bool) -> None:
+    names = [f"COCO_val2014_{n}.jpg" for n in range(12)]
+    for name in names:
+        picture(tmp_path / name)
+    lines = [
+        {"question_id": n, "image": name, "text": "Is it?", "label": "yes" if n % 2 else "no"}
+        for n, name in enumerate(names)
+    ]
+    write_lines(tmp_path / "coco_pope_random.json", lines)
+    texts = {f"random-{n}": "Yes." if (n % 2 == 1) is right else "No." for n in range(12)}
+    figures = score_texts("pope", tmp_path, texts, split="random").metrics["figures"]
+    # Wilson of 6 in 6 begins at 0.610; that of 0 in 6 mirrors it.
+    low, high = (0.610, 1.0) if right else (0.0, 0.390)
+    for name in ("precision", "recall", "f1"):
+        assert figures[name]["value"] == float(right)
+        assert (figures[name]["low"], figures[name]["high"]) == pytest.approx((low, high), abs=1e-3)
+        assert figures[name]["interval"].startswith("Wilson")
+
+
 def test_pope_labels_are_checked(tmp_path: Path) -> None:
     picture(tmp_path / "COCO_val2014_1.jpg")
     line = {"question_id": 1, "image": "COCO_val2014_1.jpg", "text": "?", "label": "maybe"}

@@ -9,8 +9,9 @@
        {"role": "assistant", "content": "A dog."}]}
 
 An image part may also be `{"type": "image_url", "image_url": {"url": ...}}` (a path, `file:` or a base64
-`data:` address; nothing is fetched), or only `{"type": "image"}` where `images` lists the paths. Texts may
-hold `<image>` themselves. The region objects are those of the native `regions`.
+`data:` address; nothing is fetched), or only `{"type": "image"}` where `images` (or `image`) lists the paths.
+Texts may hold `<image>` themselves; where nothing says where the listed pictures stand, they stand before the
+first user text. The region objects are those of the native `regions`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -26,6 +27,7 @@ from mustela.constants import IMAGE_PLACEHOLDER
 from mustela.data.formats.peek import Peek
 from mustela.data.formats.records import first_with, reader, turns_of
 from mustela.data.formats.source import Format, Found, Source
+from mustela.data.native import ROLES
 from mustela.errors import RecordError
 
 _SUFFIXES = {"jpeg": ".jpg", "jpg": ".jpg", "png": ".png", "webp": ".webp", "bmp": ".bmp", "gif": ".gif"}
@@ -41,14 +43,13 @@ def _recognise(look: Peek) -> str | None:
 def to_native(value: Mapping[str, Any], _: Source) -> Iterable[Found]:
     """Return the conversation of one record, with the pictures that are inside it."""
     pictures: dict[str, bytes] = {}
-    listed = iter(value.get("images") or [])
+    given = _images(value)
+    listed = iter(given)
     turns, regions, paths = [], [], list[str]()
-    for message in value["messages"]:
-        content = message["content"]
-        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    for number, message in enumerate(_messages(value)):
         text, of_turn = "", list[Any]()
-        for part in parts:
-            kind = part["type"]
+        for part in _parts(message, number):
+            kind = part.get("type")
             if kind in ("image", "image_url"):
                 paths.append(_path(part, listed, pictures))
                 # A picture stands on a line of its own, as in native records.
@@ -63,8 +64,67 @@ def to_native(value: Mapping[str, Any], _: Source) -> Iterable[Found]:
                 raise RecordError(f"a part of the unknown type {kind!r}; known: text, image, region")
         turns.append({"from": message["role"], "value": text.strip()})
         regions.append(of_turn)
-    native: dict[str, Any] = {"id": value.get("id"), "image": paths, "conversations": turns}
+    left = [_address(each, pictures) for each in listed]
+    if left == paths and len(left) == len(given):
+        left = []  # the parts name the listed pictures themselves
+    if left and not paths:
+        _put_first(turns, len(left))
+    # Too few places for the pictures are a fault that the check of the record names.
+    native: dict[str, Any] = {"id": value.get("id"), "image": paths + left, "conversations": turns}
     yield Found({**native, "regions": regions} if any(regions) else native, pictures=pictures)
+
+
+def _images(value: Mapping[str, Any]) -> Sequence[Any]:
+    """Return what `images` lists, or `image`; a picture alone is a list of one."""
+    key = "images" if value.get("images") else "image"
+    given = value.get(key) or []
+    if isinstance(given, str | Mapping):
+        return [given]
+    if not isinstance(given, list | tuple):
+        raise RecordError(f"{key} is {given!r}; give a path, or a list of paths")
+    return given
+
+
+def _messages(value: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    messages = value["messages"]
+    if not isinstance(messages, list | tuple):
+        raise RecordError(f"messages is {messages!r}; give a list of messages with 'role' and 'content'")
+    for number, message in enumerate(messages):
+        if not isinstance(message, Mapping):
+            raise RecordError(f"turn {number} is {message!r}; give an object with 'role' and 'content'")
+        answers = ROLES.get(str(message.get("role"))) == "assistant"
+        if answers and message.get("loss") is not None and not message["loss"]:
+            raise RecordError(
+                f"turn {number}, loss: {message['loss']!r}, but every answer of a record is learnt; take out"
+                " 'loss' to learn this one, or leave out the answer and its question"
+            )
+    return messages
+
+
+def _parts(message: Mapping[str, Any], number: int) -> Sequence[Mapping[str, Any]]:
+    """Return the parts of a message's content; a text is one part."""
+    content = message["content"]
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    if not isinstance(content, list | tuple):
+        raise RecordError(f"turn {number}, content: {content!r}; give a text, or a list of parts")
+    for part in content:
+        if not isinstance(part, Mapping):
+            raise RecordError(f"turn {number}, content: the part {part!r} is no object; give one with 'type'")
+        if part.get("type") == "text" and not isinstance(part.get("text"), str):
+            raise RecordError(
+                f"turn {number}, content: a part of the type 'text' has the text {part.get('text')!r};"
+                " write one, or leave the part out"
+            )
+    return content
+
+
+def _put_first(turns: Sequence[dict[str, Any]], count: int) -> None:
+    """Let pictures stand before the first text of the user, as ms-swift does."""
+    for turn in turns:
+        if ROLES.get(turn["from"]) == "user":
+            turn["value"] = (f"{IMAGE_PLACEHOLDER}\n" * count + turn["value"]).strip()
+            return
 
 
 def _named_in(text: str, listed: Iterator[Any]) -> Iterator[Any]:

@@ -24,6 +24,7 @@ from mustela.evaluate.page import PAGE
 from mustela.pages import render_page, write_page
 
 _CLASSES = 25
+_NEUTRAL = frozenset({"yes_share"})  # best where it is the share of true yes
 _TO = "\N{EN DASH}"
 _KEY = re.compile(r"\b[a-z]+(?:_[a-z0-9]+)+\b")  # a figure's name in a note
 
@@ -37,6 +38,7 @@ class Cell:
     change: str
     better: str
     title: str
+    significant: bool = False
 
 
 def write_benchmark_comparison(
@@ -122,11 +124,14 @@ def _figure(first: Result, other: Result, name: str, seed: int) -> Cell:
         return plain
     delta = difference(first, other, name, seed=seed)
     scale, digits = (1, 3) if found.get("unit") == "points" else (100, 1)
+    # No colour for what rounds to nothing, nor for what is neither better nor worse.
+    coloured = delta.significant and round(scale * delta.change, digits) and name not in _NEUTRAL
     return replace(
         plain,
         change=f"{scale * delta.change:+.{digits}f}",
-        better=("up" if delta.change > 0 else "down") if delta.significant else "",
+        better=("up" if delta.change > 0 else "down") if coloured else "",
         title=_test(delta, scale, digits),
+        significant=delta.significant,
     )
 
 

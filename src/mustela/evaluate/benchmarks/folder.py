@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from mustela.errors import ConfigError, RecordError
 from mustela.evaluate.benchmarks.protocol import Benchmark
 
+_FIELD = re.compile(r"\{([A-Za-z_]\w*)\}")
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
 
@@ -118,10 +120,17 @@ def need(entry: dict[str, Any], keys: Iterable[str], *, path: Path, number: int)
 
 
 def fill(prompt: str, **fields: str) -> str:
-    """Return a prompt with its `{...}` fields filled in; a ConfigError for a field that doesn't exist.
+    """Return a prompt with its `{name}` fields filled in.
 
     Other braces stay as they are.
+
+    Raises:
+        ConfigError: the prompt lacks a field, or has one that doesn't exist.
     """
+    unknown = [name for name in _FIELD.findall(prompt) if name not in fields]
+    if unknown:
+        known = ", ".join(f"{{{name}}}" for name in fields)
+        raise ConfigError(f"--prompt {prompt!r}: there is no field {{{unknown[0]}}} here. Known: {known}.")
     for name, value in fields.items():
         if f"{{{name}}}" not in prompt:
             raise ConfigError(f"the prompt {prompt!r} lacks {{{name}}}: every question would be the same.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from mustela.evaluate.benchmarks.protocol import (
     Score,
     ScoreTools,
 )
+from mustela.evaluate.intervals import Interval, wilson
 from mustela.evaluate.measure import measure
 from mustela.evaluate.original import says_yes
 
@@ -80,6 +82,7 @@ def _score(answers: Sequence[Answer], tools: ScoreTools) -> Score:
         figures[name] = measure_statistic(
             columns, predictions, statistic, count=counts[name], seed=tools.seed
         )
+    _widen(figures, hits=int((said & truth).sum()), said=int(said.sum()), true=int(truth.sum()))
     figures["yes_share"] = measure(said.astype(float).tolist(), predictions, seed=tools.seed)
     rows = [{"accuracy": float(hit), "yes_share": float(yes)} for hit, yes in zip(right, said, strict=True)]
     failed = [answer.missing or yes_or_no(answer.prediction.text) is None for answer in answers]
@@ -87,6 +90,23 @@ def _score(answers: Sequence[Answer], tools: ScoreTools) -> Score:
         "parse_failure_rate: answers that don't begin with yes or no; the protocol reads them all the same."
     )
     return Score(figures, rows, failed, notes=(note,))
+
+
+def _widen(figures: dict[str, dict[str, Any]], *, hits: int, said: int, true: int) -> None:
+    """Give figures that resampling knows no spread of, because all are right or all wrong, other bounds.
+
+    Precision and recall get the Wilson interval, F1 what the bounds of both make.
+    """
+    precision, recall = wilson(hits, said), wilson(hits, true)
+    low, high = (2 * ratio(p * r, p + r) for p, r in zip(_ends(precision), _ends(recall), strict=True))
+    both = Interval(low, high, "Wilson, of precision and recall")
+    for name, bounds in (("precision", precision), ("recall", recall), ("f1", both)):
+        if figures[name]["low"] == figures[name]["high"]:
+            figures[name] |= {"low": bounds.low, "high": bounds.high, "interval": bounds.method}
+
+
+def _ends(bounds: Interval) -> tuple[float, float]:
+    return bounds.low, bounds.high
 
 
 POPE = Benchmark(
