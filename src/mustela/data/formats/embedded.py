@@ -8,9 +8,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from mustela.errors import RecordError
+
+# Pillow has these for what is no picture, cut off, damaged or a decompression bomb.
+_BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 def keep_picture(value: Any, name: str, pictures: dict[str, bytes]) -> str:
@@ -35,10 +38,19 @@ def keep_picture(value: Any, name: str, pictures: dict[str, bytes]) -> str:
 
 
 def size_of(content: bytes) -> tuple[int, int]:
-    """Return (width, height) of a picture as shown."""
-    with Image.open(io.BytesIO(content)) as image:
-        shown = ImageOps.exif_transpose(image)
-        return shown.size
+    """Return (width, height) of a picture as shown.
+
+    Raises:
+        RecordError: it is broken, or so large that Pillow refuses it.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            shown = ImageOps.exif_transpose(image)
+            return shown.size
+    except _BROKEN as error:
+        raise RecordError(
+            f"the picture inside the file is broken: {error}. Replace it or remove it"
+        ) from error
 
 
 def safe_name(name: str, content: bytes) -> str:
@@ -46,7 +58,7 @@ def safe_name(name: str, content: bytes) -> str:
     try:
         with Image.open(io.BytesIO(content)) as image:
             kind = (image.format or "png").lower()
-    except (UnidentifiedImageError, OSError) as error:
+    except _BROKEN as error:
         raise RecordError(f"the picture {name!r} inside the file is broken: {error}") from error
     stem = re.sub(r"\.\w{2,4}$", "", name.rsplit("/", 1)[-1])
     plain = re.sub(r"[^\w.-]+", "_", stem).lstrip(".")

@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 from mustela.data.formats.peek import Peek
 from mustela.data.formats.scene import Caption, Scene, Thing, box_region
 from mustela.data.formats.source import Format, Found, Source
-from mustela.data.formats.voc import read_split
+from mustela.data.formats.voc import missing_of_split, read_split
 from mustela.data.formats.xml_file import child_number, child_text, stream_elements
 from mustela.errors import RecordError
 
@@ -36,6 +36,8 @@ def read(source: Source) -> Iterator[Found]:
         raise RecordError(f"{source.path}: for Flickr30k Entities, name the folder of sentences and XML.")
     xml = {file.stem: file for file in source.path.rglob("*.xml")}
     wanted = None if source.split is None else read_split(source)
+    if wanted is not None:
+        yield from missing_of_split(source, wanted, set(xml))
     for file in sorted(source.path.rglob("*.txt")):
         if wanted is not None and file.stem not in wanted:
             continue

@@ -12,9 +12,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mustela.data.formats.peek import Peek
+from mustela.data.formats.records import convert
 from mustela.data.formats.scene import Caption, Scene, Thing, box_region
 from mustela.data.formats.source import Format, Found, Source
 from mustela.data.formats.tables import table_rows
+from mustela.errors import RecordError
 
 
 def _recognise(look: Peek) -> str | None:
@@ -27,20 +29,24 @@ def _recognise(look: Peek) -> str | None:
 def read(source: Source) -> Iterator[Found]:
     """Yield a scene for each row."""
     for file, number, row in table_rows(source.path):
-        try:
-            yield Found(_scene(row), file, number)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            yield Found(file=file, line=number, fault=f"the row can't be read: {error!r}")
+        yield from convert(row, lambda row, _: [Found(_scene(row))], source, file=file, line=number)
 
 
 def _scene(row: Mapping[str, Any]) -> Scene:
     width, height = int(row["width"]), int(row["height"])
-    text = str(row["caption"])
+    text = row["caption"]
+    if not isinstance(text, str):
+        raise RecordError(f"caption is {text!r}, not a text. Write it or remove the row")
     chunks = _chunks(row["ref_exps"]) or _chunks(row["noun_chunks"])
     regions: list[Mapping[str, Any]] = []
     phrases: dict[str, list[Mapping[str, Any]]] = {}
     written, end_before = "", 0
     for start, end in sorted({(int(chunk[0]), int(chunk[1])) for chunk in chunks}):
+        if not 0 <= start < end <= len(text):
+            raise RecordError(
+                f"ref_exps or noun_chunks name the characters {start} to {end}, but the caption has"
+                f" {len(text)}. Correct them"
+            )
         if start < end_before:
             continue  # phrases inside phrases
         places = []
@@ -53,9 +59,10 @@ def _scene(row: Mapping[str, Any]) -> Scene:
         written += text[end_before:end] + "".join(places)
         end_before = end
     things = [Thing("", boxes[0], phrases=(phrase,)) for phrase, boxes in phrases.items() if len(boxes) == 1]
+    key = row["id"] if row.get("key") in (None, "") else row["key"]
     return Scene(
-        str(row.get("key") or row.get("id")),
-        f"{row.get('key') or row.get('id')}.jpg",
+        str(key),
+        f"{key}.jpg",
         (width, height),
         tuple(things),
         (Caption(written + text[end_before:], tuple(regions)),),

@@ -35,6 +35,9 @@ def _recognise(look: Peek) -> str | None:
 def to_native(value: Mapping[str, Any], _: Source) -> Iterable[Found]:
     """Return the conversations of one record: one, or one a described region."""
     size = (int(value["width"]), int(value["height"])) if "width" in value and "height" in value else None
+    for number, each in enumerate(value["annotation"], start=1):
+        if not isinstance(each, Mapping):
+            raise RecordError(f"annotation {number} is {each!r}, not an object with a bbox. Correct it")
     regions = [thing_of(each, "", size).region for each in value["annotation"]]
     native: dict[str, Any] = {"id": value.get("id"), "image": value.get("file_name", value.get("image"))}
     if size is not None:
@@ -42,6 +45,10 @@ def to_native(value: Mapping[str, Any], _: Source) -> Iterable[Found]:
     if "conversations" in value:
         yield Found(_with_regions(native, value["conversations"], regions))
         return
+    if len(value["description"]) < len(regions):
+        raise RecordError(
+            f"{len(value['description'])} descriptions of {len(regions)} regions. Give one for each region"
+        )
     for number, text in enumerate(value["description"], start=1):
         answer = re.sub(rf"^\s*<region{number}>\s*:\s*", "", text)
         turns = [{"from": "human", "value": _REQUEST.format(number)}, {"from": "gpt", "value": answer}]
@@ -65,7 +72,9 @@ def _with_regions(
         written.append({"from": turn["from"], "value": text})
         of_turns.append([regions[number - 1] for number in numbers])
     if lacks_image(written):
-        first = next(turn for turn in written if turn["from"] != "system")
+        first = next((turn for turn in written if turn["from"] != "system"), None)
+        if first is None:
+            raise RecordError("conversations have no turn of human or gpt. Add them or remove the record")
         first["value"] = f"{IMAGE_PLACEHOLDER}\n{first['value']}"
     return {**native, "conversations": written, "regions": of_turns}
 

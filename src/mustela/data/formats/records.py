@@ -12,7 +12,11 @@ from mustela.data.json_stream import stream_json
 from mustela.errors import RecordError
 
 ToNative: TypeAlias = Callable[[Mapping[str, Any], Source], Iterable[Found]]
-"""Makes native records of one value; raises RecordError, KeyError, TypeError, ValueError or IndexError."""
+"""Makes native records of one value; whatever it raises on a bad value is the record's fault."""
+
+# What code raises that meets a value of another kind; a generator turns StopIteration into RuntimeError.
+_BAD_RECORD = (AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+_REMEDY = "a value of it is null or of another kind than its format has; correct the record"
 
 
 def reader(to_native: ToNative) -> Callable[[Source], Iterator[Found]]:
@@ -41,9 +45,10 @@ def convert(
             yield Found(found.value, file, line, found.fault, pictures=found.pictures)
     except RecordError as error:
         yield Found(file=file, line=line, fault=str(error).rstrip("."))
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        what = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
-        yield Found(file=file, line=line, fault=f"the record can't be read: {what}")
+    except KeyError as error:
+        yield Found(file=file, line=line, fault=f"the record can't be read: the key {error} is missing")
+    except _BAD_RECORD as error:
+        yield Found(file=file, line=line, fault=f"the record can't be read: {error}; {_REMEDY}")
 
 
 def lacks_image(turns: Iterable[Mapping[str, Any]]) -> bool:

@@ -21,11 +21,14 @@ from typing import Any
 from mustela.data.formats.coco import thing_of
 from mustela.data.formats.peek import Peek, peek
 from mustela.data.formats.plain_pickle import load_plain_pickle
+from mustela.data.formats.records import convert
 from mustela.data.formats.scene import Scene, Thing
 from mustela.data.formats.source import Format, Found, Source
 from mustela.data.formats.spool import Spool
 from mustela.data.json_stream import stream_members
 from mustela.errors import RecordError
+
+_NEEDED = {"images": ("id",), "categories": ("id", "name"), "annotations": ("id", "image_id")}
 
 
 def _recognise(look: Peek) -> str | None:
@@ -52,9 +55,19 @@ def read(source: Source) -> Iterator[Found]:
     if instances is None and not all("bbox" in ref for refs in by_image.values() for ref in refs):
         raise RecordError(f"{refs_file}: the objects are missing: put COCO's instances.json into its folder.")
     with Spool() as spool:
-        images, names = _load_instances(instances, by_image, spool) if instances else ({}, {})
+        faults: list[str] = []
+        images, names = _load_instances(instances, by_image, spool, faults) if instances else ({}, {})
+        for of_instances in faults:
+            yield Found(file=str(instances), fault=of_instances)
         for number, of_image in by_image.items():
-            yield Found(_scene(number, of_image, images.get(number, {}), names, spool), str(refs_file))
+            value = {"number": number, "refs": of_image, "image": images.get(number, {})}
+
+            def scene(value: Mapping[str, Any], _: Source) -> list[Found]:
+                return [Found(_scene(value["number"], value["refs"], value["image"], names, spool))]
+
+            for found in convert(value, scene, source, file=str(refs_file), line=None):
+                fault = None if found.fault is None else f"picture {number}: {found.fault}"
+                yield Found(found.value, found.file, fault=fault)
 
 
 def _checked(refs: Any, file: Path) -> Iterator[Mapping[str, Any]]:
@@ -93,12 +106,16 @@ def _load_json(file: Path) -> Any:
 
 
 def _load_instances(
-    file: Path, wanted: Mapping[Any, Any], spool: Spool
+    file: Path, wanted: Mapping[Any, Any], spool: Spool, faults: list[str]
 ) -> tuple[dict[Any, Mapping[str, Any]], dict[Any, str]]:
     images: dict[Any, Mapping[str, Any]] = {}
     names: dict[Any, str] = {}
     for key, item in stream_members(file):
         if not isinstance(item.value, Mapping):
+            continue
+        lacking = [needed for needed in _NEEDED.get(key, ()) if needed not in item.value]
+        if lacking:
+            faults.append(f"an entry of {key} has no {lacking[0]}: {str(item.value)[:200]}. Add it")
             continue
         if key == "images" and item.value["id"] in wanted:
             images[item.value["id"]] = item.value
@@ -116,7 +133,7 @@ def _scene(
     names: Mapping[Any, str],
     spool: Spool,
 ) -> Scene:
-    size = (int(image["width"]), int(image["height"])) if "width" in image else None
+    size = (int(image["width"]), int(image["height"])) if image.get("width") and image.get("height") else None
     # A ref's file name is the picture's with the object's number behind it.
     name = image.get("file_name") or re.sub(r"_\d+(?=\.\w+$)", "", str(refs[0].get("file_name", number)))
     things = []
@@ -127,6 +144,11 @@ def _scene(
             if annotations
             else Thing("", {"type": "box", "xyxy": f"missing: annotation {ref.get('ann_id')}"})
         )
+        if not all(isinstance(each, Mapping) for each in ref["sentences"]):
+            raise RecordError(
+                f"ref_id {ref.get('ref_id')}: sentences are {ref['sentences']!r}."
+                " Each is an object with `sent`; correct them"
+            )
         phrases = tuple(dict.fromkeys(str(each["sent"]) for each in ref["sentences"] if each.get("sent")))
         things.append(Thing(thing.name, thing.region, phrases=phrases))
     return Scene(str(number), str(name), size, tuple(things), exhaustive=False, complete=False)

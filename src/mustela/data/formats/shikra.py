@@ -25,6 +25,7 @@ from mustela.data.formats.source import Format, Found, Source
 from mustela.errors import RecordError
 
 _BOXES = "<boxes>"
+_POINTS = "<points>"
 _PHRASE = re.compile(r"<ph_st>(.*?)<ph_ed>", re.DOTALL)
 
 
@@ -40,8 +41,12 @@ def _recognise(look: Peek) -> str | None:
 
 def to_native(value: Mapping[str, Any], _: Source) -> Iterable[Found]:
     """Return the conversation of one record."""
-    boxes: Sequence[Any] = value.get("boxes") or value.get("target", {}).get("boxes") or []
+    boxes: Sequence[Any] = value.get("boxes") or (value.get("target") or {}).get("boxes") or []
     if "expression" in value:
+        if not isinstance(value["expression"], str) or not value["expression"].strip():
+            raise RecordError(
+                f"expression is {value['expression']!r}, not a text. Write it or remove the record"
+            )
         boxes = [value["bbox"]]
         texts = [("human", f"Where is {value['expression']}?", []), ("gpt", _BOXES, [[0]])]
     elif "conversations" in value:
@@ -70,12 +75,18 @@ def to_native(value: Mapping[str, Any], _: Source) -> Iterable[Found]:
 
 
 def _fill(text: str, numbers: Sequence[Sequence[int]], boxes: Sequence[Any]) -> tuple[str, list[Any]]:
+    if not isinstance(text, str):
+        raise RecordError(f"the text of a turn is {text!r}. Write it or remove the record")
+    if _POINTS in text:
+        raise RecordError(f"{text!r} has {_POINTS}, which can't be read. Write {_BOXES} and boxes_seq")
     parts = text.split(_BOXES)
     if len(parts) - 1 != len(numbers):
         raise RecordError(f"{len(parts) - 1} {_BOXES} in {text!r}, but boxes_seq has {len(numbers)} entries")
     chosen: list[int] = []
     written = parts[0]
     for group, after in zip(numbers, parts[1:], strict=True):
+        if not group:
+            raise RecordError(f"boxes_seq has an empty list for a {_BOXES} of {text!r}. Name its boxes")
         for number in group:
             if not 0 <= number < len(boxes):
                 raise RecordError(f"boxes_seq names box {number}, but there are {len(boxes)}")

@@ -52,18 +52,23 @@ def read(source: Source) -> Iterator[Found]:
     for number, (file, line, row) in enumerate(table_rows(source.path)):
         if number == 0:
             _check_columns(row, source)
-        values = {
-            name: _value(row, column)
-            for name in COLUMNS
-            if (column := source.columns.get(name, name)).split(".")[0] in row
-        }
-        yield from convert(
-            {"id": number, **{k: v for k, v in values.items() if v is not None}},
-            lambda value, source: _found(value, source, classes),
-            source,
-            file=file,
-            line=line,
-        )
+
+        def of_row(row: Mapping[str, Any], source: Source, number: int = number) -> Iterator[Found]:
+            return _found(_values(row, source, number), source, classes)
+
+        yield from convert(row, of_row, source, file=file, line=line)
+
+
+def _values(row: Mapping[str, Any], source: Source, number: int) -> dict[str, Any]:
+    """Return what a row has for the names of `COLUMNS`."""
+    columns = {name: source.columns.get(name, name) for name in COLUMNS}
+    values = {name: _value(row, column) for name, column in columns.items() if column.split(".")[0] in row}
+    if "question" in values and "answer" in values and None in (values["question"], values["answer"]):
+        empty = "question" if values["question"] is None else "answer"
+        other = "answer" if empty == "question" else "question"
+        if values[other] is not None:
+            raise RecordError(f"{empty} is null. Give it a text or remove the row")
+    return {"id": number, **{name: value for name, value in values.items() if value is not None}}
 
 
 def _check_columns(row: Mapping[str, Any], source: Source) -> None:
@@ -84,10 +89,17 @@ def _value(row: Mapping[str, Any], column: str) -> Any:
     value: Any = row
     for part in column.split("."):
         if isinstance(value, list):
-            value = [entry[part] for entry in value]
-        else:
-            value = value[part] if isinstance(value, Mapping) else None
+            value = [_member(entry, part, column) for entry in value]
+        elif value is not None:
+            value = _member(value, part, column)
     return value
+
+
+def _member(value: Any, part: str, column: str) -> Any:
+    if isinstance(value, Mapping) and part in value:
+        return value[part]
+    known = ", ".join(value) if isinstance(value, Mapping) else "none"
+    raise RecordError(f"no column {column!r}: there is no {part!r}. There are: {known}. Correct --columns")
 
 
 def _found(value: Mapping[str, Any], source: Source, classes: Mapping[str, list[str]]) -> Iterator[Found]:
@@ -146,12 +158,35 @@ def _things(
     known = classes.get(source.columns.get("names", "names"), [])
     return tuple(
         Thing(
-            known[name] if isinstance(name, int) and name < len(known) else str(name),
+            _name(name, known),
             _region(box, source, size, image),
             phrases=(str(phrase),) if phrase else (),
         )
         for box, name, phrase in zip(boxes, names, phrases, strict=True)
     )
+
+
+def _name(name: Any, known: Sequence[str]) -> str:
+    """Return the name of an object; -1 is how `datasets` writes that there is none."""
+    if isinstance(name, str):
+        return name
+    if isinstance(name, float) and name.is_integer():
+        name = int(name)
+    if not isinstance(name, int) or isinstance(name, bool):
+        raise RecordError(
+            f"names has {name!r}. It takes texts, or numbers of the names in the table's schema"
+        )
+    if not known:
+        raise RecordError(
+            f"names has the number {name}, but the table's schema has no names. Write them as texts"
+        )
+    if name == -1:
+        return ""
+    if not 0 <= name < len(known):
+        raise RecordError(
+            f"names has {name}, but the schema's names are numbered 0 to {len(known) - 1}. Correct it"
+        )
+    return known[name]
 
 
 def _region(box: Sequence[float], source: Source, size: tuple[int, int] | None, image: str) -> dict[str, Any]:

@@ -5,11 +5,13 @@
         <bndbox><xmin>11</xmin><ymin>21</ymin><xmax>200</xmax><ymax>180</ymax></bndbox></object></annotation>
 
 VOC counts pixels from 1 and both corners are part of the box, so (11, 21, 200, 180) is [10, 20, 200, 180].
-A split is a text file of that name with one picture's name a line, in the folder or beside it.
+A split is a text file of that name with one picture's name a line, in the folder or beside it; the
+lists of a class have 1, 0 or -1 behind each name.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 from xml.etree import ElementTree
@@ -19,6 +21,10 @@ from mustela.data.formats.scene import Scene, Thing, box_region
 from mustela.data.formats.source import Format, Found, Source
 from mustela.data.formats.xml_file import child_number, child_text, stream_elements
 from mustela.errors import RecordError
+
+_SUFFIX = re.compile(r"\.(?:jpe?g|png|webp|bmp|tiff?|gif|xml)$", re.IGNORECASE)
+_CLASS_MARK = re.compile(r"\s+(?:-1|0|1)$")
+_CLASS_LIST = re.compile(r"\s-1$|\s{2,}[01]$")
 
 
 def _recognise(peek: Peek) -> str | None:
@@ -31,6 +37,8 @@ def read(source: Source) -> Iterator[Found]:
     """Yield a scene for each XML file."""
     files = sorted(source.path.rglob("*.xml")) if source.path.is_dir() else [source.path]
     wanted = None if source.split is None else read_split(source)
+    if wanted is not None:
+        yield from missing_of_split(source, wanted, {file.stem for file in files})
     for file in files:
         if wanted is not None and file.stem not in wanted:
             continue
@@ -42,7 +50,7 @@ def read(source: Source) -> Iterator[Found]:
 
 
 def read_split(source: Source) -> set[str]:
-    """Return the names of a split: the first words of the lines of its text file, without suffixes.
+    """Return the names of a split: the lines of its text file, without folders and suffixes of pictures.
 
     Raises:
         RecordError: there is no such file; lists those that are there.
@@ -53,8 +61,29 @@ def read_split(source: Source) -> set[str]:
     if not files:
         known = ", ".join(sorted({file.stem for file in found})) or "none"
         raise RecordError(f"{root}: no file {source.split}.txt for the split. Text files there: {known}.")
-    lines = files[0].read_text(encoding="utf-8").splitlines()
-    return {PurePath(line.split()[0]).stem for line in lines if line.strip()}
+    try:
+        lines = files[0].read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise RecordError(f"{files[0]}: not UTF-8: {error}. Save the file as UTF-8.") from error
+    there = {file.stem for file in root.rglob("*.xml")}
+    return {_split_name(line.strip(), there) for line in lines if line.strip()}
+
+
+def _split_name(line: str, there: set[str]) -> str:
+    """Return the name that a line means: all of it, unless only a part of it has a file."""
+    # The lists of a class have 1, 0 or -1 behind every name.
+    parts = [PurePath(part).name for part in (line, _CLASS_MARK.sub("", line))]
+    names = [name for part in parts for name in (part, _SUFFIX.sub("", part))]
+    # Without a file, "a -1" and "a  1" are of such a list; "img 1" may be a name.
+    missing = names[3] if _CLASS_LIST.search(line) else names[1]
+    return next((name for name in names if name in there), missing)
+
+
+def missing_of_split(source: Source, wanted: set[str], there: set[str]) -> Iterator[Found]:
+    """Yield a fault for each name of a split that has no file."""
+    for name in sorted(wanted - there):
+        fault = f"the split {source.split!r} names {name!r}, but there is no {name}.xml; add it"
+        yield Found(file=str(source.path), fault=fault)
 
 
 def _scene(annotation: ElementTree.Element, file: Path) -> Scene:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 from xml.etree import ElementTree
@@ -11,6 +12,8 @@ from xml.etree import ElementTree
 from mustela.errors import RecordError
 
 _PROLOG = re.compile(rb"\s*(?:<\?.*?\?>\s*|<!--.*?-->\s*)*", re.DOTALL)
+_DECLARED = re.compile(rb"(\s*<\?xml[^>]*?encoding\s*=\s*[\"'])([\w.:-]+)([\"'])")
+_PARSED = ("utf-8", "ascii", "iso8859-1")
 _HEAD = 1 << 16
 
 
@@ -19,6 +22,10 @@ def _guarded(path: Path, event: Literal["start", "end"]) -> Iterator[tuple[str, 
     try:
         with path.open("rb") as file:
             block = file.read(_HEAD).removeprefix(b"\xef\xbb\xbf")
+            declared = _DECLARED.match(block)
+            decode = _decoder(path, declared[2].decode("ascii")) if declared else None
+            if declared and decode:
+                block = declared[1] + b"utf-8" + declared[3] + decode(block[declared.end() :])
             prolog = _PROLOG.match(block)
             if not re.match(rb"<[^!]", block[prolog.end() if prolog else 0 :]):
                 raise RecordError(
@@ -29,12 +36,34 @@ def _guarded(path: Path, event: Literal["start", "end"]) -> Iterator[tuple[str, 
                 parser.feed(block)
                 yield from _events(parser)
                 block = file.read(_HEAD)
+                if decode:
+                    block = decode(block)
             parser.close()
             yield from _events(parser)
     except ElementTree.ParseError as error:
         raise RecordError(f"{path}: not XML: {error}. Repair the file.") from error
+    except UnicodeDecodeError as error:
+        raise RecordError(
+            f"{path}: not in the encoding that its first line names: {error}. Save it as UTF-8."
+        ) from error
     except OSError as error:
         raise RecordError(f"{path}: can't read the data file: {error.strerror or error}.") from error
+
+
+def _decoder(path: Path, encoding: str) -> Callable[[bytes], bytes] | None:
+    """Return what turns blocks of an encoding that the parser lacks into UTF-8, None if it has it."""
+    try:
+        name = codecs.lookup(encoding).name
+        "".encode(encoding)
+    except LookupError as error:
+        raise RecordError(
+            f'{path}: unknown encoding {encoding!r}. Save the file as UTF-8, with encoding="UTF-8".'
+        ) from error
+    if name in _PARSED or name.startswith("utf-16"):
+        return None
+    decoder = codecs.getincrementaldecoder(encoding)()
+    # GBK characters are cut by blocks; the end of the file is the empty block.
+    return lambda block: decoder.decode(block, final=not block).encode()
 
 
 def _events(parser: ElementTree.XMLPullParser[Any]) -> Iterator[tuple[str, ElementTree.Element]]:

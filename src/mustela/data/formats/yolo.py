@@ -3,9 +3,10 @@
     0 0.5 0.4 0.25 0.3            class, centre x, centre y, width, height
     0 0.1 0.1 0.6 0.1 0.6 0.7     class, then the corners of an outline
 
-The names of the classes are in the `names` of a YAML file (a list, or numbers to names), or in a text file
-with one a line. A picture lies beside its text file, or in a folder of the same shape with "images" in the
-place of "labels". `split` is the part of a path, such as `train` in `labels/train/a.txt`.
+The names of the classes are in a classes.txt or obj.names with one a line, in the `names` of a YAML file (a
+list, or numbers to names), or in another text file that is neither a picture's nor a README. A picture lies
+beside its text file, or in a folder of the same shape with "images" in the place of "labels". `split` is the
+part of a path, such as `train` in `labels/train/a.txt`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from mustela.errors import RecordError
 
 _LINE = re.compile(r"\s*\d+(?:\s+[-+.\deE]+){4,}\s*")
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+_NAME_FILES = ("classes.txt", "obj.names")
+_NO_NAMES = ("readme", "license", "licence")
 
 
 def _recognise(peek: Peek) -> str | None:
@@ -38,23 +41,35 @@ def read(source: Source) -> Iterator[Found]:
     """Yield a scene for each text file of objects."""
     if not source.path.is_dir():
         raise RecordError(f"{source.path}: for YOLO, name the folder that holds the text files.")
-    names = _names(source.path)
     pictures = {file.with_suffix("").as_posix(): file for file in _pictures(source)}
+    names = _names(source, pictures)
     for file in sorted(source.path.rglob("*.txt")):
         if source.split is not None and source.split not in file.relative_to(source.path).parts[:-1]:
             continue
-        lines = file.read_text(encoding="utf-8").splitlines()
-        if any(line.strip() and not _LINE.fullmatch(line) for line in lines[:20]):
-            continue  # the names of the classes, a list of pictures, a licence
         picture = _picture_of(file, source, pictures)
+        try:
+            lines = _lines(file)
+        except RecordError as error:
+            if picture is not None or not file.stem.lower().startswith(_NO_NAMES):
+                yield Found(file=str(file), fault=str(error))
+            continue
         if picture is None:
-            yield Found(
-                file=str(file), fault=f"no picture for {file.name}; looked in {source.images or source.path}"
-            )
+            # Others are the names of the classes, a list of pictures, a licence.
+            written = [line for line in lines if line.strip()]
+            if not written or any(_LINE.fullmatch(line) for line in written):
+                looked = source.images or source.path
+                yield Found(file=str(file), fault=f"no picture for {file.name}; looked in {looked}")
             continue
         root = source.images or source.path
         image = picture.relative_to(root).as_posix()
         yield from _scene(file, lines, image, source, names)
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise RecordError(f"{file}: not UTF-8: {error}. Save the file as UTF-8.") from error
 
 
 def _scene(
@@ -85,31 +100,37 @@ def _thing(line: str, size_wh: tuple[int, int], names: Sequence[str]) -> Thing |
         return f"{line.strip()!r} is not a class number and shares of the sides"
     if not all(math.isfinite(share) and -0.5 <= share <= 1.5 for share in shares):
         return f"{line.strip()!r} has numbers that are no shares from 0 to 1"
-    name = names[number] if number < len(names) else f"class {number}"
+    if not 0 <= number < len(names):
+        return (
+            f"class {number} has no name; the names are numbered 0 to {len(names) - 1}."
+            " Correct the number or add the name"
+        )
     pixels = [share * size_wh[axis % 2] for axis, share in enumerate(shares)]
     if len(pixels) in (4, 5):  # five: the last is a confidence
         x, y, width, height = pixels[:4]
-        return Thing(name, box_region(x - width / 2, y - height / 2, x + width / 2, y + height / 2))
+        return Thing(names[number], box_region(x - width / 2, y - height / 2, x + width / 2, y + height / 2))
     if len(pixels) < 6 or len(pixels) % 2:
         return f"{line.strip()!r} has {len(pixels)} numbers after the class; a box has 4, an outline pairs"
-    return Thing(name, polygon_region(pixels))
+    return Thing(names[number], polygon_region(pixels))
 
 
-def _names(folder: Path) -> list[str]:
+def _names(source: Source, pictures: dict[str, Path]) -> list[str]:
     """Return the names of the classes by number."""
-    for file in sorted([*folder.rglob("*.yaml"), *folder.rglob("*.yml"), *folder.parent.glob("*.yaml")]):
-        try:
-            found = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            raise RecordError(f"{file}: not YAML: {error}.") from error
-        names = found.get("names") if isinstance(found, dict) else None
-        if isinstance(names, list):
-            return [str(name) for name in names]
-        if isinstance(names, dict):
-            top = max(int(number) for number in names)
-            return [str(names.get(number, f"class {number}")) for number in range(top + 1)]
-    for file in sorted([*folder.rglob("*.txt"), *folder.parent.glob("*.txt")]):
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    folder = source.path
+    # A folder's own names go before those that lie beside it.
+    for find in (folder.rglob, folder.parent.glob):
+        for file in [file for pattern in _NAME_FILES for file in sorted(find(pattern))]:
+            lines = [line.strip() for line in _lines(file) if line.strip()]
+            if lines and _picture_of(file, source, pictures) is None:
+                return lines
+        for file in sorted([*find("*.yaml"), *find("*.yml")]):
+            from_yaml = _yaml_names(file)
+            if from_yaml is not None:
+                return from_yaml
+    for file in [*sorted(folder.rglob("*.txt")), *sorted(folder.parent.glob("*.txt"))]:
+        if _belongs_elsewhere(file, source, pictures):
+            continue
+        lines = [line.strip() for line in _lines(file) if line.strip()]
         one_word_lines = lines and not any(_LINE.fullmatch(line) or "/" in line for line in lines)
         if one_word_lines and not any(line.lower().endswith(_PICTURES) for line in lines):
             return lines
@@ -119,13 +140,39 @@ def _names(folder: Path) -> list[str]:
     )
 
 
+def _belongs_elsewhere(file: Path, source: Source, pictures: dict[str, Path]) -> bool:
+    return file.stem.lower().startswith(_NO_NAMES) or _picture_of(file, source, pictures) is not None
+
+
+def _yaml_names(file: Path) -> list[str] | None:
+    """Return the `names` of a YAML file, None if it has none."""
+    try:
+        found = yaml.safe_load("\n".join(_lines(file)))
+    except yaml.YAMLError as error:
+        raise RecordError(f"{file}: not YAML: {error}.") from error
+    if not isinstance(found, dict) or "names" not in found:
+        return None
+    names = found["names"]
+    if isinstance(names, list) and names:
+        return [str(name) for name in names]
+    try:
+        by_number = {int(number): str(name) for number, name in names.items()}
+        return [by_number.get(number, f"class {number}") for number in range(max(by_number) + 1)]
+    except (AttributeError, TypeError, ValueError) as error:
+        raise RecordError(
+            f"{file}: `names` is {names!r}. Make it a list of the names, or numbers from 0 to names, such as"
+            " {0: dog}."
+        ) from error
+
+
 def _pictures(source: Source) -> Iterator[Path]:
     root = source.images or source.path
     return (file for file in sorted(root.rglob("*")) if file.suffix.lower() in _PICTURES)
 
 
 def _picture_of(file: Path, source: Source, pictures: dict[str, Path]) -> Path | None:
-    stem = file.relative_to(source.path).with_suffix("")
+    base = source.path if file.is_relative_to(source.path) else file.parent
+    stem = file.relative_to(base).with_suffix("")
     root = source.images or source.path
     parts = stem.parts
     candidates = [stem, Path(*["images" if part == "labels" else part for part in parts]), Path(stem.name)]
